@@ -1,0 +1,1 @@
+//! The scheduling core: a pure object over integers.

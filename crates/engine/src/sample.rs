@@ -1,0 +1,1 @@
+//! Sampling: penalties, temperature, truncation, seeded choice, log-probabilities.

@@ -1,0 +1,1 @@
+//! Sixteen float32 lanes, written once for every instruction set.

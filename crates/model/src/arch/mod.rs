@@ -1,0 +1,1 @@
+//! The registry of architectures: one file and one row each.

@@ -1,0 +1,77 @@
+//! Language models: reading GGUF files and Hugging Face folders, tokenizers, chat templates, layers, architectures
+//! and the forward pass of a batch.
+//!
+//! Must not know: requests, scheduling, HTTP, the environment. No async. Start at [`Model`].
+
+pub mod arch;
+pub mod batch;
+mod error;
+pub mod layers;
+pub mod text;
+pub mod weights;
+
+pub use batch::{Batch, Span};
+pub use error::Error;
+
+use orrery_kernels::{Compute, attention::KvCache};
+use std::path::Path;
+use std::sync::Arc;
+
+/// How weights are turned into the packed form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct LoadSettings {
+    /// Quantise F32, F16 and BF16 matrices to Q8_0 on loading.
+    pub quantize_q8_0: bool,
+}
+
+/// A loaded model, ready to run.
+pub struct Model {
+    compute: Compute,
+    hyper: weights::Hyper,
+    tokenizer: Arc<text::Tokenizer>,
+    template: Arc<text::ChatTemplate>,
+}
+
+impl Model {
+    /// Reads a GGUF file or a Hugging Face folder. `progress` gets values from 0 to 1.
+    pub fn load(_path: &Path, _settings: LoadSettings, _compute: Compute, _progress: &mut dyn FnMut(f32)) -> Result<Self, Error> {
+        todo!()
+    }
+
+    pub fn hyper(&self) -> &weights::Hyper {
+        &self.hyper
+    }
+
+    pub fn compute(&self) -> &Compute {
+        &self.compute
+    }
+
+    pub fn tokenizer(&self) -> &Arc<text::Tokenizer> {
+        &self.tokenizer
+    }
+
+    pub fn template(&self) -> &Arc<text::ChatTemplate> {
+        &self.template
+    }
+
+    /// Bytes of memory that the packed weights take.
+    pub fn weight_bytes(&self) -> usize {
+        todo!()
+    }
+
+    /// A cache of `blocks` KV blocks for this model.
+    pub fn kv_cache(&self, blocks: usize) -> KvCache {
+        KvCache::new(self.hyper.layers, blocks, self.hyper.kv_heads, self.hyper.head_dim)
+    }
+
+    /// Bytes of one KV block over all layers.
+    pub fn kv_block_bytes(&self) -> usize {
+        KvCache::block_bytes(self.hyper.layers, self.hyper.kv_heads, self.hyper.head_dim)
+    }
+
+    /// Runs the batch: stores its keys and values, and leaves one row of logits for each of `batch.logits_rows` in
+    /// `logits` (resized). The caller guarantees positions below the context and blocks of its own.
+    pub fn forward(&mut self, _batch: &Batch, _kv: &mut KvCache, _logits: &mut Vec<f32>) {
+        todo!()
+    }
+}

@@ -1,0 +1,23 @@
+//! What the platform can refuse, split by what the caller can do.
+
+/// `server` maps each case to a status and a body; `cli` prints the message.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// `param`: the field's name in OpenAI's API, where there is one.
+    #[error("{message}")]
+    BadInput { param: Option<&'static str>, message: String },
+    #[error("{0}")]
+    NotFound(String),
+    #[error("{0}")]
+    Conflict(String),
+    #[error("{message}")]
+    Overloaded { message: String, retry_after_s: u64 },
+    /// Loading, draining, or a source that cannot be reached.
+    #[error("{0}")]
+    Unavailable(String),
+    /// The disk is full.
+    #[error("{0}")]
+    NoSpace(String),
+    #[error("{message}")]
+    Internal { message: String, #[source] source: Option<Box<dyn std::error::Error + Send + Sync>> },
+}

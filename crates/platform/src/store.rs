@@ -1,0 +1,1 @@
+//! The data folder of models: pull with resume and checksum, atomic publish, list, remove.
