@@ -3,6 +3,7 @@
 //! [`formats`] decodes what files hold, [`pack`] lays it out for the processor. Start at [`Packed`].
 
 pub mod formats;
+pub mod half;
 pub mod pack;
 
 pub use formats::{Format, dequantize, quantize_q8_0};
