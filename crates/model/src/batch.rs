@@ -179,18 +179,12 @@ mod tests {
 
     #[test]
     fn positions_and_blocks_are_checked() {
-        check(
-            |batch| batch.spans[1].position = 128,
-            Err(BatchError::Context { span: 1, end: 129, context: 128 }),
-        );
+        check(|batch| batch.spans[1].position = 128, Err(BatchError::Context { span: 1, end: 129, context: 128 }));
         check(
             |batch| batch.spans[1].position = usize::MAX,
             Err(BatchError::Context { span: 1, end: usize::MAX, context: 128 }),
         );
-        check(
-            |batch| batch.spans[0].blocks.truncate(2),
-            Err(BatchError::BlockCount { span: 0, found: 2, wanted: 3 }),
-        );
+        check(|batch| batch.spans[0].blocks.truncate(2), Err(BatchError::BlockCount { span: 0, found: 2, wanted: 3 }));
         check(|batch| batch.spans[1].blocks[0] = 8, Err(BatchError::Block { span: 1, block: 8, blocks: 8 }));
     }
 

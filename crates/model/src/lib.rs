@@ -80,8 +80,8 @@ impl Model {
     }
 
     /// A cache of `blocks` KV blocks for this model.
-    pub fn kv_cache(&self, blocks: usize) -> KvCache {
-        KvCache::new(self.hyper.layers, blocks, self.hyper.kv_heads, self.hyper.head_dim)
+    pub fn kv_cache(&self, blocks: usize) -> Result<KvCache, Error> {
+        Ok(KvCache::new(self.hyper.layers, blocks, self.hyper.kv_heads, self.hyper.head_dim)?)
     }
 
     /// Bytes of one KV block over all layers.

@@ -9,6 +9,7 @@ mod qwen3;
 use crate::Error;
 use crate::layers::{Decoder, Loader};
 use crate::weights::Hyper;
+use orrery_kernels::attention::KvCache;
 
 /// An architecture: its name in GGUF's `general.architecture`, and how to build it from a checkpoint.
 pub struct Architecture {
@@ -41,17 +42,18 @@ pub fn supported() -> String {
 
 /// What every recipe relies on.
 fn check(hyper: &Hyper) -> Result<(), Error> {
-    let refuse = |what, found: String, supported: &str| {
-        Err(Error::Unsupported { what, found, supported: supported.to_owned() })
-    };
+    let refuse =
+        |what, found: String, supported: &str| Err(Error::Unsupported { what, found, supported: supported.to_owned() });
     if hyper.kv_heads == 0 || !hyper.heads.is_multiple_of(hyper.kv_heads) {
         let found = format!("{} / {}", hyper.heads, hyper.kv_heads);
         return refuse("heads / kv_heads", found, "heads that are a multiple of kv_heads");
     }
-    if hyper.rope_dim != hyper.head_dim {
+    let partial = hyper.rope_dim != hyper.head_dim;
+    if hyper.rope_dim > hyper.head_dim || (partial && hyper.rope_interleaved) {
         let found = format!("{} of {}", hyper.rope_dim, hyper.head_dim);
-        return refuse("partial rotation of a head's dimensions", found, "rotation of all of them");
+        return refuse("rotation of a head's dimensions", found, "all of them");
     }
+    KvCache::new(1, 0, hyper.kv_heads, hyper.head_dim)?;
     Ok(())
 }
 

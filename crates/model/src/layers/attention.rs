@@ -2,7 +2,7 @@
 
 use super::{Loader, RmsNorm, Scratch, Step, room};
 use crate::Error;
-use orrery_kernels::attention::{self as kernel, KvCache, Shape};
+use orrery_kernels::attention::{self as kernel, KvCache, Rows, Shape};
 use orrery_kernels::elementwise;
 use orrery_kernels::matmul::matmul;
 use orrery_kernels::quant::Packed;
@@ -61,7 +61,7 @@ impl Attention {
     /// `scratch.normed` → `scratch.projected`; stores the step's keys and values of `layer` in `cache`.
     pub fn forward(&self, step: &Step<'_>, layer: usize, cache: &mut KvCache, scratch: &mut Scratch) {
         let Shape { heads, kv_heads, head_dim, .. } = self.shape;
-        let (compute, rows) = (step.compute, step.rows());
+        let (compute, rows) = (step.compute, step.rows);
         let (q_width, kv_width) = (heads * head_dim, kv_heads * head_dim);
         let stride = q_width + 2 * kv_width;
         let hidden = self.output.outputs();
@@ -71,19 +71,19 @@ impl Attention {
         let qkv = room(qkv, rows * stride);
         matmul(compute, operand, &[&self.query, &self.key, &self.value], qkv);
         if !self.bias.is_empty() {
-            elementwise::add_bias(compute, qkv, stride, &self.bias);
+            elementwise::add_bias(compute, qkv, stride, 0, &self.bias);
         }
         if let Some((of_query, of_key)) = &self.qk_norm {
-            of_query.apply_heads(compute, qkv, stride, heads);
-            of_key.apply_heads(compute, &mut qkv[q_width..], stride, kv_heads);
+            of_query.apply_heads(compute, qkv, stride, 0, heads);
+            of_key.apply_heads(compute, qkv, stride, q_width, kv_heads);
         }
         // q and k lie side by side, so their heads are turned together.
-        step.rope.apply(compute, qkv, stride, heads + kv_heads, head_dim, step.positions);
+        step.rope.apply(compute, qkv, stride, 0, heads + kv_heads, head_dim, step.angles);
 
-        let (keys, values) = (&qkv[q_width..], &qkv[q_width + kv_width..]);
-        kernel::store(compute, cache, layer, step.spans, keys, values, stride);
+        let from = |column: usize| Rows { values: &qkv[column..], stride };
+        kernel::store(compute, cache, layer, step.spans, from(q_width), from(q_width + kv_width));
         let attended = room(attended, rows * q_width);
-        kernel::attend(compute, cache, layer, self.shape, step.spans, qkv, stride, attended);
+        kernel::attend(compute, cache, layer, self.shape, step.spans, from(0), attended);
 
         operand.set(compute, rows, q_width, attended);
         matmul(compute, operand, &[&self.output], room(projected, rows * hidden));

@@ -2,11 +2,11 @@
 
 use super::{Attention, AttentionParts, GatedMlp, Loader, RmsNorm, Scratch, Step, room, rope};
 use crate::{Batch, Error};
+use orrery_kernels::Compute;
 use orrery_kernels::attention::{KvCache, Span};
-use orrery_kernels::elementwise::{self, Rope};
+use orrery_kernels::elementwise::{self, Angles, Rope};
 use orrery_kernels::matmul::matmul;
 use orrery_kernels::quant::Packed;
-use orrery_kernels::Compute;
 
 /// x += attention(norm(x)); x += mlp(norm(x)).
 pub struct DecoderLayer {
@@ -51,6 +51,7 @@ pub struct Decoder {
     /// The residual stream, rows × hidden.
     stream: Vec<f32>,
     positions: Vec<u32>,
+    angles: Angles,
     /// Empty between steps; kept for its allocation.
     spans: Vec<Span<'static>>,
     scratch: Scratch,
@@ -80,6 +81,7 @@ impl Decoder {
             rope,
             stream: Vec::new(),
             positions: Vec::new(),
+            angles: Angles::default(),
             spans: Vec::new(),
             scratch: Scratch::default(),
         })
@@ -94,6 +96,7 @@ impl Decoder {
         }
         self.positions.clear();
         self.positions.extend(batch.positions());
+        self.rope.angles(compute, &self.positions, &mut self.angles);
         let mut spans = recycle(std::mem::take(&mut self.spans));
         spans.extend(batch.spans.iter().map(|span| Span {
             row: span.row,
@@ -101,7 +104,8 @@ impl Decoder {
             position: span.position,
             blocks: &span.blocks,
         }));
-        let step = Step { compute, rope: &self.rope, spans: &spans, positions: &self.positions };
+        let rows = self.positions.len();
+        let step = Step { compute, rope: &self.rope, angles: &self.angles, spans: &spans, rows };
         for (index, layer) in self.layers.iter().enumerate() {
             layer.forward(&step, index, cache, stream, &mut self.scratch);
         }

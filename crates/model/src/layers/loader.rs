@@ -8,9 +8,6 @@ use orrery_kernels::Compute;
 use orrery_kernels::quant::{Format, Packed, Source, dequantize, quantize_q8_0};
 use std::collections::HashSet;
 
-/// Weights of a Q8_0 block.
-const Q8_0_BLOCK: usize = 32;
-
 /// Tensors of other programs that change nothing: they can be computed from the hyper-parameters, or stand in them.
 const HARMLESS: [&str; 4] = ["rope_freqs", "rope_factors", "attn_rot_embd", "inv_freq"];
 
@@ -37,7 +34,17 @@ impl<'a> Loader<'a> {
     ) -> Self {
         let weights_total = checkpoint.tensors().map(weights).sum::<usize>().max(1);
         let read = HashSet::new();
-        Self { checkpoint, settings, compute, progress, read, weights_read: 0, weights_total, rounded: false, packed_bytes: 0 }
+        Self {
+            checkpoint,
+            settings,
+            compute,
+            progress,
+            read,
+            weights_read: 0,
+            weights_total,
+            rounded: false,
+            packed_bytes: 0,
+        }
     }
 
     pub fn hyper(&self) -> &'a Hyper {
@@ -69,7 +76,7 @@ impl<'a> Loader<'a> {
         let info = self.expect(name, &[outputs, inputs])?;
         let (mut format, mut bytes) = (info.format, self.checkpoint.read(name)?);
         let refused = |error: orrery_kernels::Error| Error::Tensor { name: name.to_owned(), reason: error.to_string() };
-        if self.settings.quantize_q8_0 && is_float(format) && inputs.is_multiple_of(Q8_0_BLOCK) {
+        if self.settings.quantize_q8_0 && format.is_float() && inputs.is_multiple_of(Format::Q8_0.block_len()) {
             bytes = requantized(format, &bytes, outputs, inputs).map_err(refused)?;
             format = Format::Q8_0;
         }
@@ -136,17 +143,14 @@ fn weights(info: &TensorInfo) -> usize {
     info.shape.iter().product()
 }
 
-fn is_float(format: Format) -> bool {
-    matches!(format, Format::F32 | Format::F16 | Format::BF16)
-}
-
 /// Row by row, so that only one row is in memory as float32.
 fn requantized(format: Format, bytes: &[u8], outputs: usize, inputs: usize) -> Result<Vec<u8>, orrery_kernels::Error> {
     let mut row = vec![0.0; inputs];
-    let mut out = Vec::with_capacity(outputs * inputs / Q8_0_BLOCK * 34);
-    for stored in bytes.chunks_exact(bytes.len() / outputs) {
+    let mut out = vec![0; Format::Q8_0.bytes(outputs * inputs)];
+    let rows = bytes.chunks_exact(format.bytes(inputs)).zip(out.chunks_exact_mut(Format::Q8_0.bytes(inputs)));
+    for (stored, quantized) in rows {
         dequantize(format, stored, &mut row)?;
-        out.extend(quantize_q8_0(&row)?);
+        quantize_q8_0(&row, quantized)?;
     }
     Ok(out)
 }
@@ -170,7 +174,9 @@ mod tests {
 
     #[test]
     fn leftovers_that_matter_are_told_from_those_that_do_not() {
-        for name in ["blk.1.attn_q.bias", "blk.0.attn_sinks.weight", "blk.0.ffn_gate_exps.weight", "output.bias", "blk.x"] {
+        for name in
+            ["blk.1.attn_q.bias", "blk.0.attn_sinks.weight", "blk.0.ffn_gate_exps.weight", "output.bias", "blk.x"]
+        {
             assert!(changes_result(name, 2), "{name}");
         }
         for name in ["rope_freqs.weight", "blk.0.attn_rot_embd.weight", "blk.2.nextn.eh_proj.weight", "cls.weight"] {

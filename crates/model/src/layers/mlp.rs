@@ -26,7 +26,7 @@ impl GatedMlp {
 
     /// `scratch.normed` → `scratch.projected`.
     pub fn forward(&self, step: &Step<'_>, scratch: &mut Scratch) {
-        let (compute, rows) = (step.compute, step.rows());
+        let (compute, rows) = (step.compute, step.rows);
         let (hidden, intermediate) = (self.gate.inputs(), self.gate.outputs());
         let Scratch { operand, normed, gate_up, activated, projected, .. } = scratch;
 

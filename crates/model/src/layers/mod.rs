@@ -22,15 +22,10 @@ use orrery_kernels::{Compute, attention as kernel, elementwise};
 pub struct Step<'a> {
     pub compute: &'a Compute,
     pub rope: &'a elementwise::Rope,
+    /// Sines and cosines of each row's position.
+    pub angles: &'a elementwise::Angles,
     pub spans: &'a [kernel::Span<'a>],
-    /// Position of each row in its sequence.
-    pub positions: &'a [u32],
-}
-
-impl Step<'_> {
-    pub fn rows(&self) -> usize {
-        self.positions.len()
-    }
+    pub rows: usize,
 }
 
 /// Buffers between the layers. They grow to the largest batch and stay: a step allocates nothing after warm-up.
@@ -77,8 +72,8 @@ impl RmsNorm {
         elementwise::rms_norm(compute, x, &self.weight, self.eps, out);
     }
 
-    /// Norms `heads` groups at the start of each row of `x`, whose rows are `stride` apart, in place.
-    pub fn apply_heads(&self, compute: &Compute, x: &mut [f32], stride: usize, heads: usize) {
-        elementwise::rms_norm_heads(compute, x, stride, heads, &self.weight, self.eps);
+    /// Norms `heads` groups from `column` on in each row of `x`, whose rows are `stride` apart, in place.
+    pub fn apply_heads(&self, compute: &Compute, x: &mut [f32], stride: usize, column: usize, heads: usize) {
+        elementwise::rms_norm_heads(compute, x, stride, column, heads, &self.weight, self.eps);
     }
 }

@@ -19,7 +19,8 @@ fn scaled(hyper: &Hyper) -> Result<(Vec<f64>, f32), Error> {
         RopeScaling::None => (plain.collect(), 1.0),
         RopeScaling::Linear { factor } => (plain.map(|frequency| frequency / factor).collect(), 1.0),
         RopeScaling::Llama3 { factor, low_freq_factor, high_freq_factor, original_context } => {
-            let stretch = |frequency| llama3(frequency, *factor, *low_freq_factor, *high_freq_factor, *original_context);
+            let stretch =
+                |frequency| llama3(frequency, *factor, *low_freq_factor, *high_freq_factor, *original_context);
             (plain.map(stretch).collect(), 1.0)
         }
         RopeScaling::Yarn { factor, original_context, beta_fast, beta_slow, attention_factor } => {
@@ -34,7 +35,11 @@ fn scaled(hyper: &Hyper) -> Result<(Vec<f64>, f32), Error> {
         RopeScaling::Factors(factors) if factors.len() != dims / 2 => {
             return Err(Error::Tensor {
                 name: "rope_freqs.weight".to_owned(),
-                reason: format!("{} factors found, {} wanted (half of {dims} rotated dimensions)", factors.len(), dims / 2),
+                reason: format!(
+                    "{} factors found, {} wanted (half of {dims} rotated dimensions)",
+                    factors.len(),
+                    dims / 2
+                ),
             });
         }
         RopeScaling::Factors(factors) => {
@@ -65,7 +70,8 @@ struct YarnRamp {
 impl YarnRamp {
     fn new(hyper: &Hyper, original_context: f64, beta_fast: f64, beta_slow: f64) -> Self {
         let dims = hyper.rope_dim as f64;
-        let pair_of = |rotations: f64| dims * (original_context / (rotations * TAU)).ln() / (2.0 * hyper.rope_theta.ln());
+        let pair_of =
+            |rotations: f64| dims * (original_context / (rotations * TAU)).ln() / (2.0 * hyper.rope_theta.ln());
         let low = pair_of(beta_fast).floor().max(0.0);
         let high = pair_of(beta_slow).ceil().min(dims - 1.0);
         Self { low, high: if high == low { low + 0.001 } else { high } }
