@@ -15,7 +15,7 @@ use std::thread::JoinHandle;
 /// Spins before a thread sleeps: some hundred microseconds, longer than the gaps within a step.
 const SPINS: u32 = 40_000;
 
-type Work = dyn Fn(usize) + Sync;
+type Work<'a> = dyn Fn(usize) + Sync + 'a;
 
 thread_local! {
     static INSIDE: Cell<bool> = const { Cell::new(false) };
@@ -43,7 +43,7 @@ struct Shared {
 
 #[derive(Clone, Copy)]
 struct Job {
-    work: *const Work,
+    work: *const Work<'static>,
     count: usize,
 }
 
@@ -90,7 +90,7 @@ impl Pool {
 
     /// Runs `work(index)` once for every index below `count`, on all threads; returns when all are done. A panic of
     /// `work` comes out here. Regions of several callers follow each other; a nested region runs on its own thread.
-    pub fn each(&self, count: usize, work: &Work) {
+    pub fn each(&self, count: usize, work: &Work<'_>) {
         if self.workers.is_empty() || count <= 1 || INSIDE.get() {
             return (0..count).for_each(work);
         }
@@ -121,9 +121,9 @@ impl Drop for Pool {
 }
 
 impl Shared {
-    fn publish(&self, count: usize, work: &Work, workers: usize) {
+    fn publish(&self, count: usize, work: &Work<'_>, workers: usize) {
         // SAFETY: only the lifetime is erased; `each` returns after the last worker has finished with it.
-        let work: *const Work = unsafe { std::mem::transmute::<&Work, &'static Work>(work) };
+        let work: *const Work<'static> = unsafe { std::mem::transmute::<&Work<'_>, &'static Work<'static>>(work) };
         // SAFETY: all workers wait for the next epoch, so nobody reads the job now.
         unsafe { *self.job.get() = Some(Job { work, count }) };
         self.next.store(0, Ordering::Relaxed);
@@ -135,7 +135,7 @@ impl Shared {
         }
     }
 
-    fn claim_all(&self, count: usize, work: &Work) {
+    fn claim_all(&self, count: usize, work: &Work<'_>) {
         loop {
             let index = self.next.fetch_add(1, Ordering::Relaxed);
             if index >= count {

@@ -12,7 +12,7 @@
 //! The pair order makes a code line a table look-up away from an AMX bf16 tile row, and its halves away from lanes.
 
 use super::Format;
-use super::formats::{Block, decode_block};
+use super::decode::{Block, decode_block};
 use super::half::{bf16_to_f32, f16_to_f32, f32_to_bf16, f32_to_f16};
 use crate::memory::{Aligned, Disjoint};
 use crate::simd::LANES;
