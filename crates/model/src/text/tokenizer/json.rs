@@ -91,7 +91,11 @@ pub(super) fn build(
     normalizer(&file.normalizer, &mut rules)?;
     pre_tokenizer(&file.pre_tokenizer, &mut rules)?;
     if !rules.byte_level && !rules.space.metaspace {
-        return Err(unsupported("tokenizer.json", "neither ByteLevel nor Metaspace", "byte-level BPE, SentencePiece BPE"));
+        return Err(unsupported(
+            "tokenizer.json",
+            "neither ByteLevel nor Metaspace",
+            "byte-level BPE, SentencePiece BPE",
+        ));
     }
     let ids = vocabulary_ids(&file.model.vocab)?;
     let entries = entries(&ids, &file.added_tokens, rules.byte_level)?;
@@ -226,11 +230,11 @@ fn vocabulary_ids(vocab: &Value) -> Result<HashMap<&str, u32>, Error> {
     let object = vocab.as_object().ok_or_else(|| {
         Error::Tokenizer("`model.vocab` of tokenizer.json is not an object of names and ids".to_owned())
     })?;
-    let one = |(name, id): (&'_ String, &Value)| match id.as_u64().and_then(|id| u32::try_from(id).ok()) {
-        Some(id) => Ok((name.len(), id)),
-        None => Err(Error::Tokenizer(format!("token {name:?} has the id {id}, which is none"))),
+    let id_of = |name: &str, id: &Value| {
+        let id_or_none = id.as_u64().and_then(|id| u32::try_from(id).ok());
+        id_or_none.ok_or_else(|| Error::Tokenizer(format!("token {name:?} has the id {id}, which is none")))
     };
-    object.iter().map(|(name, id)| Ok((name.as_str(), one((name, id))?.1))).collect()
+    object.iter().map(|(name, id)| Ok((name.as_str(), id_of(name, id)?))).collect()
 }
 
 fn entries(ids: &HashMap<&str, u32>, added: &[Added], is_byte_level: bool) -> Result<Vec<Entry>, Error> {

@@ -256,7 +256,9 @@ impl Tokenizer {
     }
 
     fn encode_piece(&self, piece: &str, scratch: &mut Scratch, ids: &mut Vec<u32>) {
-        if self.whole_pieces && let Some(token) = self.vocabulary.find(piece.as_bytes()) {
+        if self.whole_pieces
+            && let Some(token) = self.vocabulary.find(piece.as_bytes())
+        {
             ids.push(token);
             return;
         }

@@ -7,8 +7,10 @@ use crate::Error;
 use regex::Regex;
 
 const GPT2: &str = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+";
-const LLAMA3: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+";
-const QWEN2: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+";
+const LLAMA3: &str =
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+";
+const QWEN2: &str =
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+";
 
 /// The published patterns of `Split` pre-tokenizers, each with what stands for it here.
 const PUBLISHED: [(&str, Pattern); 3] = [
@@ -160,7 +162,11 @@ mod tests {
 
     #[test]
     fn gpt2_leaves_the_last_space_to_the_word() {
-        check(vec![Cut::pattern(Pattern::Gpt2)], "a   b\n\nc 12!  ", &["a", "  ", " b", "\n", "\n", "c", " 12", "!", "  "]);
+        check(
+            vec![Cut::pattern(Pattern::Gpt2)],
+            "a   b\n\nc 12!  ",
+            &["a", "  ", " b", "\n", "\n", "c", " 12", "!", "  "],
+        );
     }
 
     #[test]

@@ -1,0 +1,3 @@
+//! Tests of whole models on files.
+
+mod text;
