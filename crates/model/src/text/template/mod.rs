@@ -109,7 +109,7 @@ impl ChatTemplate {
         let mut output = Capped { bytes: Vec::new(), max: OUTPUT_BYTES + OUTPUT_PER_CONTENT_BYTE * content_bytes };
         let messages: Vec<Message> = messages.iter().map(|message| self.mark(message)).collect();
         let context = context! {
-            messages => messages,
+            messages => Value::from_serialize(&messages),
             add_generation_prompt => add_generation_prompt,
             bos_token => self.bos,
             eos_token => self.eos,

@@ -5,7 +5,7 @@
 
 use super::split::{Cut, Pattern, Splitter};
 use super::vocabulary::{Entry, Kind, Strip, Vocabulary};
-use super::{Merged, Merges, Prefix, Space, Symbols, Tokenizer, byte_level, fallback_byte};
+use super::{Merges, Prefix, Space, Symbols, Tokenizer, byte_level, fallback_byte};
 use crate::Error;
 use crate::weights::GgufText;
 use std::collections::HashMap;
