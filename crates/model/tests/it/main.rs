@@ -1,3 +1,8 @@
 //! Tests of whole models on files.
 
+mod logits;
+mod refusals;
+mod running;
+mod smollm2;
+mod support;
 mod text;
