@@ -1,7 +1,8 @@
 //! Tests of whole models on files.
 
 mod logits;
-mod running;
 mod refusals;
+mod running;
 mod smollm2;
 mod support;
+mod text;
