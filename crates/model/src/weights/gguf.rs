@@ -43,14 +43,9 @@ pub(super) struct Container {
 
 /// Reads and checks everything before the tensor data.
 pub(super) fn read(file: &WeightFile) -> Result<Container, Error> {
-    file.refuse_foreign()?;
     let mut header = Header { file, position: 0, buffer: Vec::new(), start: 0 };
     if file.length() < 4 || header.take::<4>()? != *b"GGUF" {
-        return Err(Error::Unsupported {
-            what: "model file format",
-            found: "a file that does not begin with `GGUF`".to_owned(),
-            supported: super::SUPPORTED_FILES.to_owned(),
-        });
+        return Err(file.refuse_format("a file that does not begin with `GGUF`"));
     }
     let version = header.u32()?;
     if !(2..=3).contains(&version) {
