@@ -7,6 +7,7 @@ use orrery_kernels::quant::Format;
 use orrery_model::Error;
 use orrery_model::weights::{Checkpoint, GgufText, RopeScaling, TextSource};
 use std::io::Write;
+use std::path::PathBuf;
 use tempfile::TempDir;
 
 #[test]
@@ -287,18 +288,32 @@ fn a_file_that_is_missing_cut_or_deleted_is_an_error_and_not_a_fault() {
     assert!(matches!(Checkpoint::open(&path), Err(Error::Io { .. })));
 }
 
-#[test]
-fn a_huge_claim_in_a_sparse_file_takes_no_memory() {
-    // 1 TB by its length, nothing on disk: only claims inside it may be believed, and none is read on opening.
-    let folder = TempDir::new().unwrap();
+/// Writes `model` and makes the file `length` bytes long, with nothing on disk behind the model.
+fn sparse(folder: &TempDir, model: &Gguf, length: u64) -> PathBuf {
     let path = folder.path().join("model.gguf");
     let mut file = std::fs::File::create(&path).unwrap();
+    file.write_all(&model.bytes()).unwrap();
+    file.set_len(length).unwrap();
+    path
+}
+
+#[test]
+fn claims_inside_a_huge_sparse_file_take_no_memory() {
+    let folder = TempDir::new().unwrap();
     let mut model = Gguf::tiny();
     model.tensors[1].dimensions = vec![1 << 37];
     model.tensors[1].offset = Some(1 << 20);
-    file.write_all(&model.bytes()).unwrap();
-    if file.set_len(1 << 40).is_ok() {
-        let checkpoint = Checkpoint::open(&path).unwrap();
-        assert_eq!(checkpoint.tensor("output_norm.weight").unwrap().shape, [1 << 37]);
-    }
+    let checkpoint = Checkpoint::open(&sparse(&folder, &model, 1 << 40)).unwrap();
+    assert_eq!(checkpoint.tensor("output_norm.weight").unwrap().shape, [1 << 37], "and nothing of it is read");
+
+    let mut model = Gguf::tiny();
+    model.set("general.description", (8, (1_u64 << 32).to_le_bytes().to_vec()));
+    assert_refused("4 GB of text", Checkpoint::open(&sparse(&folder, &model, 1 << 40)), "past the limit of 268435456");
+    let mut model = Gguf::tiny();
+    model.set("tokenizer.ggml.tokens", array(8, 1 << 36, vec![]));
+    assert_refused("2^36 tokens", Checkpoint::open(&sparse(&folder, &model, 1 << 40)), "over the limit of 4194304");
+    let model = Gguf { tensor_count: Some(1 << 30), ..Gguf::tiny() };
+    assert_refused("2^30 tensors", Checkpoint::open(&sparse(&folder, &model, 1 << 40)), "over the limit of 65536");
+    let model = Gguf { pair_count: Some(1 << 30), ..Gguf::tiny() };
+    assert_refused("2^30 pairs", Checkpoint::open(&sparse(&folder, &model, 1 << 40)), "over the limit of 65536");
 }
