@@ -56,8 +56,12 @@ impl App {
         let model = found.ok_or_else(|| ApiError::model_not_found(&printable(id)))?;
         match model.state {
             ModelState::Ready => Ok(model),
-            ModelState::Loading { .. } => Err(ApiError::unavailable(format!("The model `{id}` is loading; try again soon."))),
-            ModelState::Failed(_) => Err(ApiError::unavailable(format!("The model `{id}` failed to load; see the server's log."))),
+            ModelState::Loading { .. } => {
+                Err(ApiError::unavailable(format!("The model `{id}` is loading; try again soon.")))
+            }
+            ModelState::Failed(_) => {
+                Err(ApiError::unavailable(format!("The model `{id}` failed to load; see the server's log.")))
+            }
         }
     }
 }

@@ -11,7 +11,10 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 #[derive(ToSchema)]
-#[expect(dead_code, reason = "describes the body for OpenAPI; the fields are read one by one, to name the one at fault")]
+#[expect(
+    dead_code,
+    reason = "describes the body for OpenAPI; the fields are read one by one, to name the one at fault"
+)]
 pub struct DetokenizeBody {
     /// An id of `GET /v1/models`; may be left out where there is one model.
     model: Option<String>,

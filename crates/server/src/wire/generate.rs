@@ -63,7 +63,9 @@ fn stop(fields: &mut Fields) -> Result<Vec<String>, ApiError> {
 
 fn stop_string(fields: &Fields, value: Value) -> Result<String, ApiError> {
     match value {
-        Value::String(text) if text.is_empty() => Err(ApiError::invalid("stop", "`stop` has an empty string; remove it.")),
+        Value::String(text) if text.is_empty() => {
+            Err(ApiError::invalid("stop", "`stop` has an empty string; remove it."))
+        }
         Value::String(text) if text.len() > params::STOP_BYTES_MAX => {
             let limit = params::STOP_BYTES_MAX;
             let message = format!("`stop` has a string of {} bytes; at most {limit} are allowed.", text.len());

@@ -68,9 +68,9 @@ pub const NUMBERS: &[&Number] = &[&TEMPERATURE, &TOP_P, &MIN_P, &PRESENCE, &FREQ
 
 pub const N: Integer = integer("n", 1, CHOICES_MAX as i64, Some(1), "Choices sampled from the same prompt.");
 pub const TOP_K: Integer = integer("top_k", -1, TOKENS_MAX, Some(0), "Keeps this many tokens; 0 and -1 keep all.");
-pub const SEED: Integer = integer("seed", i64::MIN, i64::MAX, None, "The same seed gives the same answer; random without.");
-pub const PRIORITY: Integer =
-    integer("priority", i32::MIN as i64, i32::MAX as i64, Some(0), "Higher is served first.");
+pub const SEED: Integer =
+    integer("seed", i64::MIN, i64::MAX, None, "The same seed gives the same answer; random without.");
+pub const PRIORITY: Integer = integer("priority", i32::MIN as i64, i32::MAX as i64, Some(0), "Higher is served first.");
 pub const INTEGERS: &[&Integer] = &[&N, &TOP_K, &SEED, &PRIORITY];
 
 pub const MAX_TOKENS: Integer =

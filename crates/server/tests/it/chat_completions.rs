@@ -28,7 +28,8 @@ async fn a_stream() {
         assert_eq!(chunk.get("usage"), Some(&json!(null)));
     }
     for index in 0..2 {
-        let mine: Vec<_> = rest.iter().map(|chunk| &chunk["choices"][0]).filter(|choice| choice["index"] == index).collect();
+        let mine: Vec<_> =
+            rest.iter().map(|chunk| &chunk["choices"][0]).filter(|choice| choice["index"] == index).collect();
         assert_eq!(mine[0]["delta"], json!({"role": "assistant", "content": ""}));
         let text: String = mine.iter().filter_map(|choice| choice["delta"]["content"].as_str()).collect();
         assert_eq!(text, "Hello");
