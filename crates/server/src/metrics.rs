@@ -145,7 +145,7 @@ pub struct Observation {
 }
 
 impl Observation {
-    /// Only for models that exist: a name that a client made up must not become a label.
+    /// Only for requests that the platform accepted: a name that a client made up must not become a label.
     pub fn new(metrics: Arc<Metrics>, model: String, arrived: Instant, prompts: usize, n: usize) -> Self {
         let last = vec![None; prompts * n];
         Self { metrics, model, arrived, n, prompts_left: prompts, last, first_seen: false, reason: None }

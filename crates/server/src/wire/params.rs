@@ -5,6 +5,8 @@ use serde_json::json;
 use utoipa::openapi::schema::{ArrayBuilder, Schema, SchemaType, Type};
 use utoipa::openapi::{ObjectBuilder, RefOr};
 
+/// Length of a model's name in bytes.
+pub const MODEL_BYTES_MAX: usize = 256;
 /// Choices per request.
 pub const CHOICES_MAX: usize = 16;
 /// Prompts in one completion request.

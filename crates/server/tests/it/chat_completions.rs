@@ -79,9 +79,11 @@ async fn models_that_are_not_there_or_not_ready() {
     check_error(&ask("gpt-9").await, 404, Some("model_not_found"), Some("model"));
     check_error(&ask("../../etc/passwd").await, 404, Some("model_not_found"), Some("model"));
     check_error(&ask("a\u{0}b").await, 400, None, Some("model"));
+    check_error(&ask("a\nb").await, 400, None, Some("model"));
     let long = ask(&"x".repeat(10_000)).await;
-    check_error(&long, 404, Some("model_not_found"), Some("model"));
+    check_error(&long, 400, None, Some("model"));
     assert!(long.body.len() < 1_000);
+    assert_eq!(ask("alias").await.status, 200);
     for model in ["slow", "broken"] {
         let response = ask(model).await;
         check_error(&response, 503, Some("service_unavailable"), None);

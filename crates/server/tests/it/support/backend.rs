@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
 
-/// Model `tiny` is ready, `slow` is loading, `broken` has failed; the latter two only with `with_unready`.
+/// Model `tiny` (also `alias`) is ready, `slow` is loading, `broken` has failed; the latter two only with `with_unready`.
 ///
 /// | prompt | what happens |
 /// |---|---|
@@ -210,7 +210,10 @@ impl Backend for Scripted {
 
     fn chat(&self, request: ChatRequest) -> BoxFuture<'_, Result<Running, Error>> {
         let script = request.messages.last().map(|message| message.content.clone()).unwrap_or_default();
-        Box::pin(async move { self.run(&script, &request.generate, None) })
+        Box::pin(async move {
+            Self::check_model(&request.model)?;
+            self.run(&script, &request.generate, None)
+        })
     }
 
     fn complete(&self, request: CompletionRequest) -> BoxFuture<'_, Result<Running, Error>> {
@@ -222,10 +225,14 @@ impl Backend for Scripted {
         let prompt = request
             .prompt_logprobs
             .map(|count| vec![first, PromptToken { token: 2, text: "!".into(), logprobs: Some(scored("!", count)) }]);
-        Box::pin(async move { self.run(&script, &request.generate, prompt) })
+        Box::pin(async move {
+            Self::check_model(&request.model)?;
+            self.run(&script, &request.generate, prompt)
+        })
     }
 
-    fn tokenize(&self, _model: &str, text: &str, add_special: bool) -> Result<Vec<u32>, Error> {
+    fn tokenize(&self, model: &str, text: &str, add_special: bool) -> Result<Vec<u32>, Error> {
+        Self::check_model(model)?;
         let bos = add_special.then_some(1);
         Ok(bos.into_iter().chain(text.bytes().map(u32::from)).collect())
     }
