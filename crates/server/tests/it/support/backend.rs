@@ -13,7 +13,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
 
-/// Model `tiny` (also `alias`) is ready, `slow` is loading, `broken` has failed; the latter two only with `with_unready`.
+/// Model `tiny` (also `alias`) is ready, `slow` is loading. With `unready` set, `slow` is listed, and `broken`,
+/// which has failed.
 ///
 /// | prompt | what happens |
 /// |---|---|
@@ -65,6 +66,14 @@ impl Scripted {
         let mut running = self.running.subscribe();
         let waited = tokio::time::timeout(super::PATIENCE, running.wait_for(|running| *running == count)).await;
         waited.expect("in time").expect("the backend lives");
+    }
+
+    fn check_model(model: &str) -> Result<(), Error> {
+        match model {
+            "tiny" | "alias" => Ok(()),
+            "slow" => Err(Error::Unavailable("the model `slow` is loading".into())),
+            _ => Err(Error::NotFound(format!("the model `{model}` is not served here"))),
+        }
     }
 
     fn run(
