@@ -17,6 +17,7 @@ use std::time::Instant;
 #[utoipa::path(
     post,
     path = "/v1/chat/completions",
+    operation_id = "createChatCompletion",
     tag = "OpenAI",
     request_body = ChatBody,
     responses(

@@ -16,6 +16,7 @@ use std::time::Instant;
 #[utoipa::path(
     post,
     path = "/v1/completions",
+    operation_id = "createCompletion",
     tag = "OpenAI",
     request_body = CompletionBody,
     responses(
