@@ -6,7 +6,7 @@ use crate::error::{ApiError, ErrorBody};
 use crate::metrics::Observation;
 use crate::sse::EventBody;
 use crate::state::App;
-use crate::wire::chat::{ChatBody, ChatCompletion, ChatStream};
+use crate::wire::chat::{ChatBody, ChatChunk, ChatCompletion, ChatStream};
 use crate::wire::choices::Grid;
 use axum::Json;
 use axum::extract::{Request, State};
@@ -21,7 +21,10 @@ use std::time::Instant;
     tag = "OpenAI",
     request_body = ChatBody,
     responses(
-        (status = 200, description = "The answer; with `stream` as server-sent events", body = ChatCompletion),
+        (status = 200, description = "The answer; with `stream`, events with a chunk each", content(
+            (ChatCompletion = "application/json"),
+            (ChatChunk = "text/event-stream"),
+        )),
         (status = 400, description = "A field is wrong or not built", body = ErrorBody),
         (status = 404, description = "No such model", body = ErrorBody),
         (status = 413, description = "The body is too large", body = ErrorBody),
