@@ -32,9 +32,22 @@ pub struct Hyper {
 #[derive(Debug, Clone, PartialEq)]
 pub enum RopeScaling {
     None,
-    Linear { factor: f64 },
-    Llama3 { factor: f64, low_freq_factor: f64, high_freq_factor: f64, original_context: f64 },
-    Yarn { factor: f64, original_context: f64, beta_fast: f64, beta_slow: f64, attention_factor: Option<f64> },
+    Linear {
+        factor: f64,
+    },
+    Llama3 {
+        factor: f64,
+        low_freq_factor: f64,
+        high_freq_factor: f64,
+        original_context: f64,
+    },
+    Yarn {
+        factor: f64,
+        original_context: f64,
+        beta_fast: f64,
+        beta_slow: f64,
+        attention_factor: Option<f64>,
+    },
     /// Each frequency is divided by its factor (GGUF's `rope_freqs.weight`).
     Factors(Vec<f32>),
 }
@@ -68,6 +81,11 @@ impl Checkpoint {
         todo!()
     }
 
+    /// All tensors, known to an architecture or not.
+    pub fn tensors(&self) -> impl Iterator<Item = &TensorInfo> {
+        [].iter()
+    }
+
     /// The tensor's bytes in its stored format.
     pub fn read(&self, _name: &str) -> Result<Vec<u8>, Error> {
         todo!()
@@ -86,7 +104,13 @@ pub enum TextSource {
     Gguf(GgufText),
     /// The contents of `tokenizer.json`, `tokenizer_config.json` and `generation_config.json`/`config.json`, and of a
     /// `chat_template.jinja` where there is one.
-    HuggingFace { tokenizer: String, tokenizer_config: Option<String>, generation_config: Option<String>, config: String, chat_template: Option<String> },
+    HuggingFace {
+        tokenizer: String,
+        tokenizer_config: Option<String>,
+        generation_config: Option<String>,
+        config: String,
+        chat_template: Option<String>,
+    },
 }
 
 /// GGUF's `tokenizer.ggml.*` keys.

@@ -1,0 +1,7 @@
+//! Tests of whole models on files.
+
+mod logits;
+mod running;
+mod refusals;
+mod smollm2;
+mod support;
