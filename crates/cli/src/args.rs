@@ -183,7 +183,10 @@ pub struct Chat {
 Examples:
   orrery bench --url http://127.0.0.1:8080 --clients 64 --requests 256
   orrery bench --url http://host:8000 --model m --rate 4 --requests 200 --json
-  orrery bench --clients 8                       measures an engine of its own
+  orrery bench --clients 8
+
+Without --url a server that runs at the configured address is measured; when there is none, an engine of its own.
+
 
 TTFT is from sending a request to the first chunk with output; ITL the time between such chunks; E2E from sending to the
 last of them; TPOT (E2E - TTFT) / (output tokens - 1). Throughputs are sums over all successful requests divided by the
@@ -250,6 +253,9 @@ pub struct Perplexity {
     /// Tokens per window; every window starts afresh
     #[arg(long, value_name = "N", default_value_t = 512, value_parser = clap::value_parser!(u32).range(2..=1_000_000))]
     pub window: u32,
+    /// Score the first N tokens only [default: the whole text]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..))]
+    pub tokens: Option<u32>,
     /// Print JSON
     #[arg(long)]
     pub json: bool,

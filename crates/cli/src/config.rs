@@ -2,15 +2,11 @@
 
 use crate::failure::Usage;
 use crate::layers::{Layers, Source};
+use orrery_platform::SourceSettings;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-/// Where models come from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Download {
-    pub hub_endpoint: String,
-    pub hub_token: Option<String>,
-    pub package_index: String,
-}
+const HOUR_MS: u64 = 3_600_000;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
@@ -28,30 +24,12 @@ pub struct Log {
 /// Everything that commands take from flags, environment and file.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    pub data_dir: PathBuf,
-    pub download: Download,
-    /// At least one.
-    pub models: Vec<String>,
-    /// Whether the user chose the models, on any layer.
-    pub models_chosen: bool,
     pub log: Log,
     /// `HOST:PORT`; not resolved yet.
     pub listen: String,
     pub server: orrery_server::Settings,
-    pub engine: Engine,
-}
-
-/// The compute side of the settings.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Engine {
-    pub isa: Option<String>,
-    pub threads: Option<usize>,
-    pub kv_memory_bytes: u64,
-    pub quantize_q8_0: bool,
-    pub queue_max: usize,
-    pub sequences_max: usize,
-    pub step_tokens_max: usize,
-    pub prefix_cache: bool,
+    /// Models, sources and engines; at least one model.
+    pub platform: orrery_platform::Settings,
 }
 
 /// The environment as a function, so that tests bring their own.
@@ -95,19 +73,11 @@ impl Settings {
     /// # Errors
     /// The first bad value, with its source.
     pub fn new(layers: &Layers, environment: Environment) -> Result<Self, Usage> {
-        let models = layers.list("models")?;
-        if models.iter().all(String::is_empty) {
-            return Err(layers.refuse("models", "name at least one model, such as smollm2-135m-instruct"));
-        }
         Ok(Self {
-            data_dir: data_dir(layers, environment)?,
-            download: download(layers)?,
-            models,
-            models_chosen: layers.source("models") != &Source::Default,
             log: log(layers)?,
             listen: listen(layers)?,
             server: server(layers)?,
-            engine: engine(layers)?,
+            platform: platform(layers, environment)?,
         })
     }
 
@@ -129,16 +99,24 @@ fn data_dir(layers: &Layers, environment: Environment) -> Result<PathBuf, Usage>
     }
 }
 
-fn download(layers: &Layers) -> Result<Download, Usage> {
+fn sources(layers: &Layers) -> Result<SourceSettings, Usage> {
     let address = |key: &str| {
         let text = layers.text(key).trim_end_matches('/');
         let known = text.starts_with("https://") || text.starts_with("http://");
-        if known { Ok(text.to_owned()) } else { Err(layers.refuse(key, format!("`{text}` is not an http:// or https:// address"))) }
+        // The address may hold a password: it is not repeated in the message.
+        if known { Ok(text.to_owned()) } else { Err(layers.refuse(key, "must be an http:// or https:// address")) }
     };
-    Ok(Download {
+    let time = |key: &str| layers.integer(key, 1, HOUR_MS).map(Duration::from_millis);
+    Ok(SourceSettings {
         hub_endpoint: address("download.hub_endpoint")?,
         hub_token: Some(layers.text("download.hub_token").to_owned()).filter(|token| !token.is_empty()),
-        package_index: address("download.package_index")?,
+        pypi_index: address("download.package_index")?,
+        connect_timeout: time("download.connect_timeout_ms")?,
+        reach_timeout: time("download.reach_timeout_ms")?,
+        stall_timeout: time("download.stall_timeout_ms")?,
+        retry_delay: time("download.retry_delay_ms")?,
+        attempts: u32::try_from(layers.integer("download.attempts", 1, 100)?).expect("invariant: bounded above"),
+        file_max_bytes: layers.size("download.file_max", 1)?,
     })
 }
 
@@ -168,7 +146,6 @@ fn listen(layers: &Layers) -> Result<String, Usage> {
 }
 
 fn server(layers: &Layers) -> Result<orrery_server::Settings, Usage> {
-    const HOUR_MS: u64 = 3_600_000;
     Ok(orrery_server::Settings {
         body_max_bytes: size(layers, "server.body_max", 1024)?,
         header_max_bytes: size(layers, "server.header_max", 8 * 1024)?,
@@ -179,33 +156,43 @@ fn server(layers: &Layers) -> Result<orrery_server::Settings, Usage> {
     })
 }
 
-fn engine(layers: &Layers) -> Result<Engine, Usage> {
-    let isa = match layers.text("engine.isa") {
-        "auto" => None,
-        name @ ("scalar" | "avx2" | "avx512") => Some(name.to_owned()),
-        "amx" => {
-            return Err(layers.refuse("engine.isa", "amx is not built yet; use auto, scalar, avx2 or avx512"));
-        }
-        name => {
-            return Err(layers.refuse("engine.isa", format!("`{name}` is not one of auto, scalar, avx2, avx512")));
-        }
-    };
-    let quantize_q8_0 = match layers.text("engine.quantize") {
-        "none" => false,
-        "q8_0" => true,
-        name => return Err(layers.refuse("engine.quantize", format!("`{name}` is not one of none, q8_0"))),
-    };
+fn platform(layers: &Layers, environment: Environment) -> Result<orrery_platform::Settings, Usage> {
+    let models = layers.list("models")?;
+    if models.iter().all(String::is_empty) {
+        return Err(layers.refuse("models", "name at least one model, such as smollm2-135m-instruct"));
+    }
     let threads = count(layers, "engine.threads", 0, 1024)?;
-    Ok(Engine {
-        isa,
+    Ok(orrery_platform::Settings {
+        data_dir: data_dir(layers, environment)?,
+        models,
+        sources: sources(layers)?,
+        isa: isa(layers)?,
         threads: (threads > 0).then_some(threads),
         kv_memory_bytes: layers.size("engine.kv_memory", 1 << 20)?,
-        quantize_q8_0,
+        quantize_q8_0: quantize_q8_0(layers)?,
         queue_max: count(layers, "engine.queue_max", 1, 1_000_000)?,
         sequences_max: count(layers, "engine.sequences_max", 1, 65_536)?,
         step_tokens_max: count(layers, "engine.step_tokens_max", 1, 65_536)?,
         prefix_cache: layers.boolean("engine.prefix_cache"),
+        admissions_max: count(layers, "server.admissions_max", 1, 1_000_000)?,
     })
+}
+
+fn isa(layers: &Layers) -> Result<Option<String>, Usage> {
+    match layers.text("engine.isa") {
+        "auto" => Ok(None),
+        name @ ("scalar" | "avx2" | "avx512") => Ok(Some(name.to_owned())),
+        "amx" => Err(layers.refuse("engine.isa", "amx is not built yet; use auto, scalar, avx2 or avx512")),
+        name => Err(layers.refuse("engine.isa", format!("`{name}` is not one of auto, scalar, avx2, avx512"))),
+    }
+}
+
+fn quantize_q8_0(layers: &Layers) -> Result<bool, Usage> {
+    match layers.text("engine.quantize") {
+        "none" => Ok(false),
+        "q8_0" => Ok(true),
+        name => Err(layers.refuse("engine.quantize", format!("`{name}` is not one of none, q8_0"))),
+    }
 }
 
 fn count(layers: &Layers, key: &str, least: u64, most: u64) -> Result<usize, Usage> {
@@ -234,21 +221,11 @@ mod tests {
     fn the_reference_file_is_the_default_of_every_crate() {
         let settings = Settings::new(&Layers::defaults(), &home).expect("the defaults are valid");
         assert_eq!(settings.server, orrery_server::Settings::default());
-        assert_eq!(settings.data_dir, Path::new("/home/ada/.local/share/orrery"));
-        assert_eq!(settings.models, ["smollm2-135m-instruct"]);
         assert_eq!(settings.listen, "127.0.0.1:8080");
-        assert!(!settings.models_chosen);
-        let engine = Engine {
-            isa: None,
-            threads: None,
-            kv_memory_bytes: 1 << 30,
-            quantize_q8_0: false,
-            queue_max: 1024,
-            sequences_max: 256,
-            step_tokens_max: 512,
-            prefix_cache: true,
-        };
-        assert_eq!(settings.engine, engine);
+        assert_eq!(settings.platform.data_dir, Path::new("/home/ada/.local/share/orrery"));
+        let data_dir = settings.platform.data_dir.clone();
+        let platform = orrery_platform::Settings { data_dir, ..orrery_platform::Settings::default() };
+        assert_eq!(format!("{:#?}", settings.platform), format!("{platform:#?}"));
     }
 
     #[test]

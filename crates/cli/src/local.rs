@@ -26,7 +26,7 @@ impl Server {
     pub async fn start(listen: &str, settings: &Settings) -> anyhow::Result<Self> {
         let listener = bind(listen).await?;
         let address = listener.local_addr().context("cannot read the address of the socket")?;
-        let platform = Platform::start(platform_settings(settings))?;
+        let platform = Platform::start(settings.platform.clone())?;
         let (shutdown, stopped) = oneshot::channel();
         let stopped = async move {
             // A dropped sender stops the server too.
@@ -72,23 +72,6 @@ async fn bind(listen: &str) -> anyhow::Result<TcpListener> {
         };
         anyhow::anyhow!("cannot listen on {listen}: {e}{hint}")
     })
-}
-
-/// What the platform takes of the settings.
-pub fn platform_settings(settings: &Settings) -> orrery_platform::Settings {
-    let engine = settings.engine.clone();
-    orrery_platform::Settings {
-        data_dir: settings.data_dir.clone(),
-        models: settings.models.clone(),
-        isa: engine.isa,
-        threads: engine.threads,
-        kv_memory_bytes: engine.kv_memory_bytes,
-        quantize_q8_0: engine.quantize_q8_0,
-        queue_max: engine.queue_max,
-        sequences_max: engine.sequences_max,
-        step_tokens_max: engine.step_tokens_max,
-        prefix_cache: engine.prefix_cache,
-    }
 }
 
 #[cfg(test)]

@@ -1,9 +1,10 @@
 //! Progress on the standard error: bars on a terminal, a few plain lines elsewhere.
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
-use orrery_platform::{ModelState, Platform};
+use orrery_platform::{ModelState, Platform, Progress, Step};
 use std::collections::BTreeMap;
 use std::io::IsTerminal as _;
+use std::sync::Mutex;
 use std::time::Duration;
 
 /// Shows the models' loading until all are ready.
@@ -67,6 +68,62 @@ impl Loading {
         (shown.step, shown.tenths) = (step, tenths);
         (news && !self.terminal).then(|| format!("{step} {model}: {}%", tenths * 10))
     }
+}
+
+/// Shows one pull: bytes, rate and time left on a terminal, a line at each tenth elsewhere.
+pub struct Pulling {
+    bar: ProgressBar,
+    terminal: bool,
+    shown: Mutex<(String, u64)>,
+}
+
+impl Pulling {
+    pub fn new() -> Self {
+        let terminal = std::io::stderr().is_terminal();
+        let bar = if terminal { ProgressBar::new(0) } else { ProgressBar::hidden() };
+        bar.set_style(style("{msg} [{bar:30}] {bytes}/{total_bytes} {bytes_per_sec} ETA {eta}"));
+        Self { bar, terminal, shown: Mutex::default() }
+    }
+
+    /// Takes news in; called often and from any thread.
+    pub fn update(&self, progress: &Progress<'_>) {
+        let message = format!("{} {}", step_name(progress.step), progress.what);
+        let total = progress.bytes_total.unwrap_or(0);
+        self.bar.set_length(total.max(progress.bytes_done));
+        self.bar.set_position(progress.bytes_done);
+        let tenth = (progress.bytes_done.saturating_mul(10)).checked_div(total).unwrap_or(0);
+        // A panic while this is held is impossible: nothing below can fail but printing.
+        let mut shown = self.shown.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if *shown == (message.clone(), tenth) {
+            return;
+        }
+        if !self.terminal {
+            let of = progress.bytes_total.map_or_else(String::new, |total| format!(" of {}", crate::size::show(total)));
+            eprintln!("{message}: {}{of}", crate::size::show(progress.bytes_done));
+        }
+        self.bar.set_message(message.clone());
+        *shown = (message, tenth);
+    }
+
+    pub fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+fn step_name(step: Step) -> &'static str {
+    match step {
+        Step::Waiting => "waiting for another pull of",
+        Step::Downloading => "downloading",
+        Step::Extracting => "extracting",
+        Step::Copying => "copying",
+    }
+}
+
+/// A bar over the windows of a text, hidden off a terminal.
+pub fn windows() -> ProgressBar {
+    let bar = if std::io::stderr().is_terminal() { ProgressBar::new(0) } else { ProgressBar::hidden() };
+    bar.set_style(style("windows [{bar:40}] {pos}/{len} ETA {eta}"));
+    bar
 }
 
 /// A style from a template of ours.

@@ -52,7 +52,7 @@ pub async fn find(target: &Target, engine: &EngineFlags, mut settings: Settings)
         eprintln!("using the server at {}, model {model}", client.url());
         return Ok(Ready { client, model, own: None });
     }
-    settings.models.truncate(1);
+    settings.platform.models.truncate(1);
     let server = Server::ready(&settings).await?;
     let client = Client::new(&server.url(), None)?;
     let model = first_model(&client).await?;
