@@ -80,7 +80,9 @@ impl Client {
         if status != 200 {
             return Err(Refused { status, message: message(&body.to_string()) }.into());
         }
-        let list = body["data"].as_array().with_context(|| format!("{} does not list models as OpenAI's API does", self.root))?;
+        let list = body["data"]
+            .as_array()
+            .with_context(|| format!("{} does not list models as OpenAI's API does", self.root))?;
         Ok(list.iter().filter_map(|model| model["id"].as_str()).map(str::to_owned).collect())
     }
 

@@ -246,7 +246,9 @@ mod tests {
         }
         let mut layers = Layers::defaults();
         layers.file(Path::new("a.toml"), "models = []\n[engine]\nthreads = -1").expect("types are right");
-        assert!(Settings::new(&layers, &home).expect_err("no model").0.contains("`models` (a.toml): name at least one"));
+        assert!(
+            Settings::new(&layers, &home).expect_err("no model").0.contains("`models` (a.toml): name at least one")
+        );
     }
 
     #[test]

@@ -68,8 +68,11 @@ impl Layers {
     /// # Errors
     /// A value that cannot be read as the key's type.
     pub fn environment(&mut self, variable: &dyn Fn(&str) -> Option<String>) -> Result<(), Usage> {
-        let borrowed =
-            [("HF_ENDPOINT", "download.hub_endpoint"), ("HF_TOKEN", "download.hub_token"), ("PIP_INDEX_URL", "download.package_index")];
+        let borrowed = [
+            ("HF_ENDPOINT", "download.hub_endpoint"),
+            ("HF_TOKEN", "download.hub_token"),
+            ("PIP_INDEX_URL", "download.package_index"),
+        ];
         let own: Vec<(String, String)> = self.values.keys().map(|key| (variable_of(key), key.clone())).collect();
         let borrowed = borrowed.into_iter().map(|(name, key)| (name.to_owned(), key.to_owned()));
         for (name, key) in borrowed.chain(own) {
@@ -117,7 +120,9 @@ impl Layers {
         Ok(match default {
             Value::Integer(_) => Value::Integer(text.parse().map_err(|_| bad())?),
             Value::Boolean(_) => Value::Boolean(text.parse().map_err(|_| bad())?),
-            Value::Array(_) => Value::Array(text.split(',').map(|part| Value::String(part.trim().to_owned())).collect()),
+            Value::Array(_) => {
+                Value::Array(text.split(',').map(|part| Value::String(part.trim().to_owned())).collect())
+            }
             _ => Value::String(text.to_owned()),
         })
     }
@@ -235,7 +240,9 @@ mod tests {
     fn a_flag_wins_over_the_environment_and_that_over_the_file() {
         let mut layers = Layers::defaults();
         assert_eq!(layers.source("engine.threads"), &Source::Default);
-        layers.file(Path::new("a.toml"), "[engine]\nthreads = 3\nkv_memory = 1048576\nqueue_max = 7").expect("good file");
+        layers
+            .file(Path::new("a.toml"), "[engine]\nthreads = 3\nkv_memory = 1048576\nqueue_max = 7")
+            .expect("good file");
         let variables = |name: &str| (name == "ORRERY_THREADS").then(|| "4".to_owned());
         layers.environment(&variables).expect("good variable");
         assert_eq!(layers.integer("engine.threads", 0, 9), Ok(4));
@@ -248,7 +255,9 @@ mod tests {
     #[test]
     fn unknown_keys_are_refused_with_the_nearest() {
         let message = |text| Layers::defaults().file(Path::new("a.toml"), text).expect_err(text).0;
-        assert!(message("[engine]\nthread = 3").contains("unknown key `engine.thread`; did you mean `engine.threads`?"));
+        assert!(
+            message("[engine]\nthread = 3").contains("unknown key `engine.thread`; did you mean `engine.threads`?")
+        );
         assert!(message("threads = 3").contains("did you mean `engine.threads`?"));
         assert!(message("[zebra]\nstripes = 3").contains("lists all keys"));
         assert!(message("[engine]\nthreads = \"x\"").contains("must be an integer, and is a string"));

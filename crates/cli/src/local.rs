@@ -32,7 +32,8 @@ impl Server {
             // A dropped sender stops the server too.
             let _ = stopped.await;
         };
-        let task = tokio::spawn(orrery_server::serve(Arc::clone(&platform), listener, settings.server.clone(), stopped));
+        let task =
+            tokio::spawn(orrery_server::serve(Arc::clone(&platform), listener, settings.server.clone(), stopped));
         Ok(Self { address, platform, shutdown, task })
     }
 
@@ -65,7 +66,9 @@ async fn bind(listen: &str) -> anyhow::Result<TcpListener> {
     use std::io::ErrorKind;
     TcpListener::bind(listen).await.map_err(|e| {
         let hint = match e.kind() {
-            ErrorKind::AddrInUse => "; another program listens there: stop it, or choose another with --listen HOST:PORT",
+            ErrorKind::AddrInUse => {
+                "; another program listens there: stop it, or choose another with --listen HOST:PORT"
+            }
             ErrorKind::PermissionDenied => "; choose a port above 1023 with --listen HOST:PORT",
             ErrorKind::AddrNotAvailable => "; it is not an address of this machine: try 127.0.0.1:8080 or 0.0.0.0:8080",
             _ => "",

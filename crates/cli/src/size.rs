@@ -24,11 +24,9 @@ pub fn parse(text: &str) -> Result<u64, String> {
     let factor = if unit.is_empty() {
         1
     } else {
-        UNITS
-            .iter()
-            .find(|(name, _)| name.eq_ignore_ascii_case(unit))
-            .map(|(_, factor)| *factor)
-            .ok_or_else(|| format!("the size `{text}` has the unknown unit `{unit}`; write for example 512MB or 1GiB"))?
+        UNITS.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit)).map(|(_, factor)| *factor).ok_or_else(|| {
+            format!("the size `{text}` has the unknown unit `{unit}`; write for example 512MB or 1GiB")
+        })?
     };
     let bytes = if let Ok(whole) = number.parse::<u64>() {
         whole.checked_mul(factor)

@@ -62,7 +62,8 @@ mod tests {
 
     #[test]
     fn any_cut_of_the_stream_gives_the_same_events() {
-        let stream = ": ping\n\ndata: {\"a\":\"é\"}\r\n\r\nevent: x\ndata:two\ndata: lines\n\ndata: [DONE]\n\n".as_bytes();
+        let stream =
+            ": ping\n\ndata: {\"a\":\"é\"}\r\n\r\nevent: x\ndata:two\ndata: lines\n\ndata: [DONE]\n\n".as_bytes();
         let expected = ["{\"a\":\"é\"}", "two\nlines", "[DONE]"];
         for cut in 0..=stream.len() {
             let mut decoder = Decoder::default();

@@ -98,7 +98,9 @@ mod tests {
 
     fn document(rows: &str) -> Architecture {
         let absences: String = ABSENCES.iter().map(|name| format!("- No such thing. [{name}]\n")).collect();
-        Architecture::parse(&format!("# A\n## Crates\n| crate | owns | may depend on |\n|---|---|---|\n{rows}\n## Absences\n{absences}\n## Glossary\n- x [y]\n"))
+        Architecture::parse(&format!(
+            "# A\n## Crates\n| crate | owns | may depend on |\n|---|---|---|\n{rows}\n## Absences\n{absences}\n## Glossary\n- x [y]\n"
+        ))
     }
 
     fn workspace(members: &[(&str, &[&str], &[&str])]) -> Workspace {

@@ -148,7 +148,8 @@ fn unused(name: &str, member: &Member, sources: &[Source]) -> Vec<String> {
     };
     let everywhere = words(&own);
     let product = words(&own.iter().copied().filter(|source| !source.is_test()).collect::<Vec<_>>());
-    let missing = member.declared.iter().filter(|(ident, dev)| !if *dev { &everywhere } else { &product }.contains(ident));
+    let missing =
+        member.declared.iter().filter(|(ident, dev)| !if *dev { &everywhere } else { &product }.contains(ident));
     missing.map(|(ident, _)| format!("{name} declares the dependency `{ident}` and never names it")).collect()
 }
 
@@ -218,7 +219,8 @@ mod tests {
     }
 
     fn metadata(licence: Value) -> Value {
-        let dependency = |name: &str, kind: Value, path: Value| json!({"name": name, "rename": null, "kind": kind, "path": path});
+        let dependency =
+            |name: &str, kind: Value, path: Value| json!({"name": name, "rename": null, "kind": kind, "path": path});
         json!({
             "workspace_members": ["top"],
             "resolve": {"nodes": [{"id": "top"}, {"id": "dep"}]},

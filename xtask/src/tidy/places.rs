@@ -108,7 +108,10 @@ mod tests {
     fn good_samples_pass() {
         for (path, text) in [
             ("crates/kernels/src/x.rs", "unsafe fn f() {}"),
-            ("crates/model/src/lib.rs", "#![forbid(unsafe_code)]\n// unsafe async\nconst S: &str = \"std::env::var http\";"),
+            (
+                "crates/model/src/lib.rs",
+                "#![forbid(unsafe_code)]\n// unsafe async\nconst S: &str = \"std::env::var http\";",
+            ),
             ("crates/engine/src/worker.rs", "async fn f() {}"),
             ("crates/cli/src/x.rs", "fn f() { std::env::var(\"X\"); }"),
             ("crates/server/src/x.rs", "const V: &str = env!(\"CARGO_PKG_VERSION\");"),

@@ -133,7 +133,9 @@ fn functions(stream: TokenStream, out: &mut Vec<Function>) {
         }
         // The body is the first brace group before a semicolon.
         let end = trees[index..].iter().find_map(|tree| match tree {
-            TokenTree::Group(group) if group.delimiter() == Delimiter::Brace => Some(Some(group.span_close().end().line)),
+            TokenTree::Group(group) if group.delimiter() == Delimiter::Brace => {
+                Some(Some(group.span_close().end().line))
+            }
             TokenTree::Punct(punct) if punct.as_char() == ';' => Some(None),
             _ => None,
         });

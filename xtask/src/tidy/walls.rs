@@ -43,7 +43,8 @@ pub fn check(sources: &[Source], ratchet: &Ratchet) -> Vec<String> {
 }
 
 fn header(source: &Source) -> Option<String> {
-    (!source.text.starts_with("//! ")).then(|| format!("{}: must open with `//!`: what it owns, where to start", source.path))
+    (!source.text.starts_with("//! "))
+        .then(|| format!("{}: must open with `//!`: what it owns, where to start", source.path))
 }
 
 /// `items`: names with their lines; of equal names the longest counts.

@@ -50,7 +50,8 @@ async fn measure(bench: &Bench, ready: &Ready) -> anyhow::Result<Report> {
     let warmup = bench.warmup as usize;
     let input_tokens = bench.input_tokens as usize;
     let random = random::Random::new(bench.seed);
-    let prompts = prompts::make(&ready.client, &ready.model, warmup + requests, input_tokens, bench.chat, random.fork(1)).await?;
+    let prompts =
+        prompts::make(&ready.client, &ready.model, warmup + requests, input_tokens, bench.chat, random.fork(1)).await?;
     let exact = prompts.exact;
     let mut texts = prompts.texts;
     let measured = texts.split_off(warmup);

@@ -22,12 +22,17 @@ pub async fn run(list: &List, settings: &Settings) -> anyhow::Result<()> {
             .iter()
             .map(|entry| json!({"name": entry.name, "task": entry.task, "licence": entry.licence, "bytes": entry.bytes()}))
             .collect();
-        writeln!(out, "{:#}", json!({"data_dir": settings.platform.data_dir, "models": stored, "catalogue": available}))?;
+        writeln!(
+            out,
+            "{:#}",
+            json!({"data_dir": settings.platform.data_dir, "models": stored, "catalogue": available})
+        )?;
         return Ok(());
     }
-    let rows = stored.iter().map(row).chain(available.iter().map(|entry| {
-        [entry.name.clone(), size::show(entry.bytes()), entry.licence.clone(), "not pulled".to_owned()]
-    }));
+    let rows =
+        stored.iter().map(row).chain(available.iter().map(|entry| {
+            [entry.name.clone(), size::show(entry.bytes()), entry.licence.clone(), "not pulled".to_owned()]
+        }));
     let header = ["NAME", "SIZE", "LICENCE", "STATE"].map(str::to_owned);
     let rows: Vec<[String; 4]> = std::iter::once(header).chain(rows).collect();
     for line in table(&rows) {

@@ -32,7 +32,10 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         None => {}
     }
     signals.exit_on_next();
-    eprintln!("stopping: running requests may finish within {} s; a second signal exits at once", settings.server.grace_ms / 1000);
+    eprintln!(
+        "stopping: running requests may finish within {} s; a second signal exits at once",
+        settings.server.grace_ms / 1000
+    );
     server.stop().await
 }
 

@@ -18,8 +18,13 @@ fn server(tokenizer: bool, chunks: usize, fail_every: usize) -> Scripted {
             Answer::Json(200, json!({"count": tokens.len(), "tokens": tokens}))
         }
         "/detokenize" if tokenizer => {
-            let words: Vec<String> =
-                request.body["tokens"].as_array().into_iter().flatten().filter_map(Value::as_str).map(|w| format!(" {w}")).collect();
+            let words: Vec<String> = request.body["tokens"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter_map(Value::as_str)
+                .map(|w| format!(" {w}"))
+                .collect();
             Answer::Json(200, json!({"prompt": words.concat()}))
         }
         "/v1/completions" if (count.fetch_add(1, Ordering::Relaxed) + 1).is_multiple_of(fail_every) => {
@@ -37,7 +42,8 @@ fn server(tokenizer: bool, chunks: usize, fail_every: usize) -> Scripted {
 }
 
 fn bench(server: &Scripted, more: &[&str]) -> (Option<i32>, Value) {
-    let arguments = ["bench", "--url", &server.url, "--json", "--input-tokens", "12", "--output-tokens", "6", "--clients", "3"];
+    let arguments =
+        ["bench", "--url", &server.url, "--json", "--input-tokens", "12", "--output-tokens", "6", "--clients", "3"];
     let run = finish(orrery(&arguments).args(more));
     (run.code, serde_json::from_str(&run.out).unwrap_or_else(|_| panic!("{}", run.err)))
 }

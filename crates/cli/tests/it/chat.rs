@@ -29,7 +29,8 @@ fn server() -> Scripted {
 #[test]
 fn one_question_is_answered() {
     let server = server();
-    let arguments = ["chat", "hello", "--url", &server.url, "--system", "Be brief.", "--max-tokens", "5", "--seed", "1"];
+    let arguments =
+        ["chat", "hello", "--url", &server.url, "--system", "Be brief.", "--max-tokens", "5", "--seed", "1"];
     let run = finish(orrery(&arguments).env("OPENAI_API_KEY", "secret"));
     assert_eq!((run.code, run.out.as_str()), (Some(0), "Good day — é\n"), "{}", run.err);
     let request = &server.seen("/v1/chat/completions")[0];

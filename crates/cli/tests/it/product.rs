@@ -17,7 +17,8 @@ fn a_user_pulls_serves_chats_measures_and_stops() {
 
     let asked = |seed: &str| {
         let question = "What is the capital of France? Answer with one word.";
-        let arguments = ["chat", question, "--url", &server.url, "--temperature", "0", "--max-tokens", "16", "--seed", seed];
+        let arguments =
+            ["chat", question, "--url", &server.url, "--temperature", "0", "--max-tokens", "16", "--seed", seed];
         finish(&mut orrery(&arguments))
     };
     let reply = asked("1");
@@ -25,7 +26,8 @@ fn a_user_pulls_serves_chats_measures_and_stops() {
     assert!(reply.out.contains("Paris"), "{}", reply.out);
     assert_eq!(reply.out, asked("2").out, "a greedy reply does not depend on the seed");
 
-    let arguments = ["bench", "--url", &server.url, "--json", "--clients", "4", "--requests", "8", "--output-tokens", "8"];
+    let arguments =
+        ["bench", "--url", &server.url, "--json", "--clients", "4", "--requests", "8", "--output-tokens", "8"];
     let measured = finish(&mut orrery(&arguments));
     assert_eq!(measured.code, Some(0), "{}", measured.err);
     let json: serde_json::Value = serde_json::from_str(&measured.out).expect("JSON");
@@ -55,8 +57,14 @@ fn chat_starts_an_engine_of_its_own_and_perplexity_is_plausible() {
         let json: serde_json::Value = serde_json::from_str(&run.out).expect("JSON");
         json["perplexity"].as_f64().expect("a figure")
     };
-    let sense = perplexity("sense", "The sun rises in the east and sets in the west. Water boils at one hundred degrees Celsius.");
-    let nonsense = perplexity("nonsense", "West hundred the boils Celsius sun east one at the degrees in rises sets and the water in.");
+    let sense = perplexity(
+        "sense",
+        "The sun rises in the east and sets in the west. Water boils at one hundred degrees Celsius.",
+    );
+    let nonsense = perplexity(
+        "nonsense",
+        "West hundred the boils Celsius sun east one at the degrees in rises sets and the water in.",
+    );
     assert!(sense < 15.0 && nonsense > 5.0 * sense, "{sense} {nonsense}");
 }
 

@@ -37,7 +37,8 @@ pub fn finish(command: &mut Command) -> Finished {
 
 /// Runs with text piped in.
 pub fn finish_with_input(command: &mut Command, input: &str) -> Finished {
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("starts");
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("starts");
     child.stdin.take().expect("piped").write_all(input.as_bytes()).expect("the binary reads its input");
     Finished::new(child.wait_with_output().expect("the binary ends"))
 }

@@ -61,7 +61,8 @@ pub fn arrivals(count: usize, rate: Option<f64>, mut random: Random) -> Vec<f64>
 /// first request to the last reply.
 pub async fn run(client: &Client, plan: Arc<Plan>, prompts: Vec<String>, show: bool) -> (Vec<Sample>, f64) {
     let count = prompts.len();
-    let bar = if show && std::io::stderr().is_terminal() { ProgressBar::new(count as u64) } else { ProgressBar::hidden() };
+    let bar =
+        if show && std::io::stderr().is_terminal() { ProgressBar::new(count as u64) } else { ProgressBar::hidden() };
     bar.set_style(progress::style("requests [{bar:40}] {pos}/{len} {elapsed}"));
     let prompts = Arc::new(prompts);
     let next = Arc::new(AtomicUsize::new(0));
