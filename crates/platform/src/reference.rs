@@ -177,17 +177,29 @@ pub fn check_file(file: &str) -> Result<(), Error> {
 
 /// Checks an address: `https`, or `http` to this machine itself.
 pub fn check_url(text: &str) -> Result<Url, Error> {
+    let url = check_endpoint(text)?;
+    if url.scheme() == "http" && !is_loopback(&url) {
+        return Err(Error::bad_input(format!("`{}` is not encrypted; addresses begin with https://", shown(text))));
+    }
+    Ok(url)
+}
+
+/// Checks the address of a hub or an index from the settings: `http` is allowed, for a mirror in one's own network.
+pub fn check_endpoint(text: &str) -> Result<Url, Error> {
     let url =
         Url::parse(text).map_err(|error| Error::bad_input(format!("`{}` is not an address: {error}", shown(text))))?;
-    let loopback = url.host_str().is_some_and(|host| {
+    if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
+        return Err(Error::bad_input(format!("addresses begin with https://, not {}:", shown(url.scheme()))));
+    }
+    Ok(url)
+}
+
+/// Whether an address is of this machine itself.
+pub(crate) fn is_loopback(url: &Url) -> bool {
+    url.host_str().is_some_and(|host| {
         host == "localhost"
             || host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
-    });
-    match url.scheme() {
-        "https" if url.has_host() => Ok(url),
-        "http" if loopback => Ok(url),
-        scheme => Err(Error::bad_input(format!("addresses begin with https://, not {}://", shown(scheme)))),
-    }
+    })
 }
 
 /// The last part of a path inside a repository or a wheel.

@@ -53,13 +53,15 @@ pub(crate) struct Download<'a> {
 /// goes when it is wrong or the disk is full.
 pub(crate) async fn download(mut job: Download<'_>, progress: &OnProgress<'_>) -> Result<Received, SourceError> {
     let mut idle_attempts = 0;
+    let mut began_anew = false;
     let mut delay = job.http.settings.retry_delay;
     for _ in 0..ATTEMPTS_MAX {
         let had = std::fs::metadata(&job.target).map_or(0, |metadata| metadata.len());
         let error = match attempt(&mut job, had, progress).await {
             Ok(received) => return Ok(received),
             // A broken start is this machine's fault, not the source's: once more from nothing.
-            Err(SourceError::Refused(_)) if had > 0 => {
+            Err(SourceError::Refused(_)) if had > 0 && !began_anew => {
+                began_anew = true;
                 remove(&job.target);
                 continue;
             }

@@ -73,7 +73,7 @@ struct Lfs {
 
 impl<'a> Hub<'a> {
     pub(crate) fn new(http: &'a Http) -> Result<Self, Error> {
-        let endpoint = crate::reference::check_url(http.settings.hub_endpoint.trim_end_matches('/'))?;
+        let endpoint = crate::reference::check_endpoint(http.settings.hub_endpoint.trim_end_matches('/'))?;
         let credentials =
             http.settings.hub_token.as_ref().map(|token| Credentials::bearer(&endpoint, token)).transpose()?;
         Ok(Self { http, endpoint, credentials })

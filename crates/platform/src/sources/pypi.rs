@@ -41,8 +41,11 @@ pub(crate) async fn find_wheel(http: &Http, project: &str, wheel: &str, sha256: 
     let mut index = Url::parse(http.settings.pypi_index.trim_end_matches('/'))
         .map_err(|error| Error::bad_input(format!("the package index is not an address: {error}")))?;
     let credentials = Credentials::take_from(&mut index)?;
-    let index =
-        crate::reference::check_url(&format!("{index}/{}/", project.to_ascii_lowercase().replace(['_', '.'], "-")))?;
+    let index = crate::reference::check_endpoint(&format!(
+        "{}/{}/",
+        index.as_str().trim_end_matches('/'),
+        project.to_ascii_lowercase().replace(['_', '.'], "-")
+    ))?;
     let headers = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static(ACCEPTED))]);
     let reply = http.get(&index, &headers, credentials.as_ref(), http.reach_by()).await?;
     let base = reply.response.url().clone();
@@ -62,7 +65,7 @@ pub(crate) async fn find_wheel(http: &Http, project: &str, wheel: &str, sha256: 
     let url = base.join(&file.url).map_err(|error| {
         SourceError::Refused(format!("the package index has no usable address for `{wheel}`: {error}"))
     })?;
-    let url = crate::reference::check_url(url.as_str())
+    let url = crate::reference::check_endpoint(url.as_str())
         .map_err(|error| SourceError::Refused(format!("the package index: {error}")))?;
     Ok(Wheel { url, credentials })
 }
