@@ -154,7 +154,7 @@ impl RequestSchema {
         }
         let bias = ObjectBuilder::new()
             .description(Some("Added to the logits, by token id."))
-            .additional_properties(Some(ObjectBuilder::new().schema_type(SchemaType::Type(Type::Number)).build()));
+            .additional_properties(Some(ObjectBuilder::new().schema_type(SchemaType::Type(Type::Number))));
         let options = RequestSchema::new("Options of `stream`.").flag(&INCLUDE_USAGE).object;
         self.property("stop", one_or_many("Strings that end a choice; up to 4."))
             .property("logit_bias", bias)
