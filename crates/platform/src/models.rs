@@ -354,8 +354,6 @@ fn engine_settings(settings: &Settings) -> EngineSettings {
 fn load_error(path: &Path, error: LoadError) -> Error {
     match error {
         LoadError::Settings(message) => Error::bad_input(message),
-        LoadError::Model(error) => {
-            Error::Internal { message: format!("{}: {error}", path.display()), source: Some(Box::new(error)) }
-        }
+        error => Error::Internal { message: format!("{}: {error}", path.display()), source: Some(Box::new(error)) },
     }
 }
