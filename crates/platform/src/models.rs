@@ -6,7 +6,7 @@ use crate::admission::Gate;
 use crate::catalogue::Catalogue;
 use crate::pull::{Puller, blocking, unix_seconds};
 use crate::sources::{Progress, SourceSettings, Step};
-use crate::{Admission, Error, Reference, StoredModel};
+use crate::{Admission, Error, ModelStats, Reference};
 use orrery_engine::{Engine, Handle, Load, LoadError, Settings as EngineSettings};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -354,53 +354,6 @@ fn engine_settings(settings: &Settings) -> EngineSettings {
 fn load_error(path: &Path, error: LoadError) -> Error {
     match error {
         LoadError::Settings(message) => Error::bad_input(message),
-        LoadError::Model(error) => {
-            Error::Internal { message: format!("{}: {error}", path.display()), source: Some(Box::new(error)) }
-        }
-    }
-}
-
-/// One model's gauges and counters since start.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct ModelStats {
-    pub model: String,
-    pub running: usize,
-    pub waiting: usize,
-    pub blocks_total: usize,
-    pub blocks_used: usize,
-    pub blocks_cached: usize,
-    pub block_tokens: usize,
-    pub prefix_queries_tokens: u64,
-    pub prefix_hits_tokens: u64,
-    pub prompt_tokens: u64,
-    pub generation_tokens: u64,
-    pub preemptions: u64,
-    pub steps: u64,
-}
-
-impl ModelStats {
-    fn new(model: &str, stats: &orrery_engine::Stats) -> Self {
-        Self {
-            model: model.to_owned(),
-            running: stats.running,
-            waiting: stats.waiting,
-            blocks_total: stats.blocks_total,
-            blocks_used: stats.blocks_used,
-            blocks_cached: stats.blocks_cached,
-            block_tokens: stats.block_tokens,
-            prefix_queries_tokens: stats.prefix_queries_tokens,
-            prefix_hits_tokens: stats.prefix_hits_tokens,
-            prompt_tokens: stats.prompt_tokens,
-            generation_tokens: stats.generation_tokens,
-            preemptions: stats.preemptions,
-            steps: stats.steps,
-        }
-    }
-}
-
-/// What a stored model is called when it is served: the same as when it was pulled.
-impl From<&StoredModel> for Reference {
-    fn from(model: &StoredModel) -> Self {
-        Self::Stored(model.manifest.name.clone())
+        error => Error::Internal { message: format!("{}: {error}", path.display()), source: Some(Box::new(error)) },
     }
 }

