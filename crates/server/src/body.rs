@@ -22,7 +22,8 @@ pub async fn read_object(request: Request, settings: &Settings) -> Result<Fields
 /// A missing type is taken as JSON; a wrong one is refused, which also keeps a web page's form from posting here.
 fn check_content_type(headers: &HeaderMap) -> Result<(), ApiError> {
     let Some(value) = headers.get(header::CONTENT_TYPE) else { return Ok(()) };
-    let essence = value.to_str().ok().and_then(|text| text.split(';').next()).map(|text| text.trim().to_ascii_lowercase());
+    let essence =
+        value.to_str().ok().and_then(|text| text.split(';').next()).map(|text| text.trim().to_ascii_lowercase());
     match essence {
         Some(essence) if essence == "application/json" || essence.ends_with("+json") => Ok(()),
         _ => Err(ApiError::media_type()),

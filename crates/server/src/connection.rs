@@ -10,8 +10,8 @@ use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use std::future::{Future, poll_fn};
-use std::pin::{Pin, pin};
+use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -81,10 +81,10 @@ async fn serve(stream: TcpStream, router: Router, settings: Arc<Settings>, mut s
     let mut stopping = false;
     let ended = loop {
         tokio::select! {
-            ended = poll_fn(|context| connection.poll_without_shutdown(context)) => break ended,
+            ended = &mut connection => break ended,
             _ = stopped.wait_for(|stop| *stop), if !stopping => {
                 stopping = true;
-                Pin::new(&mut connection).graceful_shutdown();
+                std::pin::Pin::new(&mut connection).graceful_shutdown();
             }
         }
     };
@@ -112,7 +112,8 @@ async fn refuse(mut stream: TcpStream, limit: usize) {
 fn plain_response(error: &ApiError) -> Vec<u8> {
     let body = serde_json::to_string(&error.to_body()).unwrap_or_default();
     let reason = error.status.canonical_reason().unwrap_or("");
-    let retry = error.retry_after_ms.map(|ms| format!("retry-after: {}\r\nretry-after-ms: {ms}\r\n", ms.div_ceil(1_000)));
+    let retry =
+        error.retry_after_ms.map(|ms| format!("retry-after: {}\r\nretry-after-ms: {ms}\r\n", ms.div_ceil(1_000)));
     format!(
         "HTTP/1.1 {} {reason}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n{}connection: close\r\n\r\n{body}",
         error.status.as_u16(),

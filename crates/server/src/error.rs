@@ -74,7 +74,8 @@ impl ApiError {
 
     /// 404 as well: a route of the API that is not built yet.
     pub fn not_built(path: &str) -> Self {
-        let message = format!("`{path}` is not built yet in this server. `GET /openapi.json` lists the routes that are.");
+        let message =
+            format!("`{path}` is not built yet in this server. `GET /openapi.json` lists the routes that are.");
         Self::new(StatusCode::NOT_FOUND, INVALID, Some("unknown_url"), message)
     }
 
@@ -105,7 +106,8 @@ impl ApiError {
 
     /// 500. What happened is for the log; the client gets the way to find it there.
     pub fn internal() -> Self {
-        let message = "The server failed to process this request; its log has more under this response's `x-request-id`.";
+        let message =
+            "The server failed to process this request; its log has more under this response's `x-request-id`.";
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, SERVER, Some("internal_error"), message)
     }
 

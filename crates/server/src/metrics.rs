@@ -21,14 +21,14 @@ pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; cha
 
 /// vLLM's buckets, in seconds.
 const TTFT_BUCKETS: [f64; 22] = [
-    0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 20.0, 40.0, 80.0, 160.0,
-    640.0, 2560.0,
+    0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 20.0, 40.0, 80.0,
+    160.0, 640.0, 2560.0,
 ];
 const ITL_BUCKETS: [f64; 19] =
     [0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 20.0, 40.0, 80.0];
 const REQUEST_BUCKETS: [f64; 21] = [
-    0.3, 0.5, 0.8, 1.0, 1.5, 2.0, 2.5, 5.0, 10.0, 15.0, 20.0, 30.0, 40.0, 50.0, 60.0, 120.0, 240.0, 480.0, 960.0, 1920.0,
-    7680.0,
+    0.3, 0.5, 0.8, 1.0, 1.5, 2.0, 2.5, 5.0, 10.0, 15.0, 20.0, 30.0, 40.0, 50.0, 60.0, 120.0, 240.0, 480.0, 960.0,
+    1920.0, 7680.0,
 ];
 
 type ByModel = Family<[(&'static str, String); 1], Histogram, fn() -> Histogram>;
@@ -50,7 +50,11 @@ impl Metrics {
         let itl: ByModel = Family::new_with_constructor(|| Histogram::new(ITL_BUCKETS));
         let e2e: ByModel = Family::new_with_constructor(|| Histogram::new(REQUEST_BUCKETS));
         let success = ByReason::default();
-        registry.register("vllm:time_to_first_token_seconds", "From a request's arrival to its first token", ttft.clone());
+        registry.register(
+            "vllm:time_to_first_token_seconds",
+            "From a request's arrival to its first token",
+            ttft.clone(),
+        );
         registry.register("vllm:inter_token_latency_seconds", "Between two tokens of a choice", itl.clone());
         registry.register("vllm:e2e_request_latency_seconds", "From a request's arrival to its end", e2e.clone());
         registry.register("vllm:request_success", "Requests by the reason of their end", success.clone());
@@ -141,7 +145,7 @@ pub struct Observation {
 }
 
 impl Observation {
-    /// Only for models that exist: a name that a client made up must not become a label.
+    /// Only for requests that the platform accepted: a name that a client made up must not become a label.
     pub fn new(metrics: Arc<Metrics>, model: String, arrived: Instant, prompts: usize, n: usize) -> Self {
         let last = vec![None; prompts * n];
         Self { metrics, model, arrived, n, prompts_left: prompts, last, first_seen: false, reason: None }

@@ -162,4 +162,3 @@ impl<E: Encode + Unpin> Stream for EventBody<E> {
         Poll::Ready(Some(Ok(this.frames.take())))
     }
 }
-

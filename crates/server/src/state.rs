@@ -2,9 +2,7 @@
 
 use crate::Settings;
 use crate::backend::Backend;
-use crate::error::ApiError;
 use crate::metrics::Metrics;
-use orrery_platform::{ModelInfo, ModelState};
 use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -48,17 +46,6 @@ impl App {
     /// An id that no other request of this or another run has.
     pub fn new_id(&self, prefix: &str) -> String {
         self.ids.next(prefix)
-    }
-
-    /// The model's entry; 404 when there is none, 503 when it is not ready.
-    pub fn ready_model(&self, id: &str) -> Result<ModelInfo, ApiError> {
-        let found = self.backend.models().into_iter().find(|model| model.id == id);
-        let model = found.ok_or_else(|| ApiError::model_not_found(&printable(id)))?;
-        match model.state {
-            ModelState::Ready => Ok(model),
-            ModelState::Loading { .. } => Err(ApiError::unavailable(format!("The model `{id}` is loading; try again soon."))),
-            ModelState::Failed(_) => Err(ApiError::unavailable(format!("The model `{id}` failed to load; see the server's log."))),
-        }
     }
 }
 

@@ -31,12 +31,11 @@ use std::time::Instant;
 pub async fn create(State(app): State<App>, request: Request) -> Result<Response, ApiError> {
     let arrived = Instant::now();
     let ChatBody { request, delivery } = ChatBody::read(read_object(request, &app.settings).await?)?;
-    let model = app.ready_model(&request.model)?.id;
-    let identity = identity(&app, "chatcmpl-", &model);
+    let identity = identity(&app, "chatcmpl-", &request.model);
     let grid = Grid { prompts: 1, n: request.generate.n };
     let with_logprobs = request.generate.logprobs.is_some();
     let running = app.backend.chat(request).await?;
-    let observation = Observation::new(app.metrics.clone(), model, arrived, grid.prompts, grid.n);
+    let observation = Observation::new(app.metrics.clone(), identity.model.clone(), arrived, grid.prompts, grid.n);
     let events = merge(vec![running.events]);
     if delivery.stream {
         let encoder = ChatStream::new(identity, grid.n, delivery.include_usage);

@@ -30,8 +30,7 @@ use std::time::Instant;
 pub async fn create(State(app): State<App>, request: Request) -> Result<Response, ApiError> {
     let arrived = Instant::now();
     let body = CompletionBody::read(read_object(request, &app.settings).await?)?;
-    let model = app.ready_model(&body.model)?.id;
-    let identity = identity(&app, "cmpl-", &model);
+    let identity = identity(&app, "cmpl-", &body.model);
     let (grid, delivery, echo) = (body.grid(), body.delivery, body.echo);
     let logprobs = body.generate.logprobs.is_some();
     let mut texts = Vec::new();
@@ -43,7 +42,7 @@ pub async fn create(State(app): State<App>, request: Request) -> Result<Response
         streams.push(running.events);
     }
     let shown = Shown { echo: echo.then_some(texts), logprobs };
-    let observation = Observation::new(app.metrics.clone(), model, arrived, grid.prompts, grid.n);
+    let observation = Observation::new(app.metrics.clone(), identity.model.clone(), arrived, grid.prompts, grid.n);
     let events = merge(streams);
     if delivery.stream {
         let encoder = CompletionStream::new(identity, grid, shown, delivery.include_usage);

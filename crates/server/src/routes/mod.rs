@@ -16,9 +16,9 @@ mod tokenize;
 
 use crate::error::ApiError;
 use crate::headers;
+use crate::metrics::Observation;
 use crate::sse::Events;
 use crate::state::App;
-use crate::metrics::Observation;
 use crate::wire::choices::{Choices, Grid};
 use crate::wire::usage::Identity;
 use axum::Router;

@@ -21,13 +21,7 @@ pub struct ModelObject {
 
 impl From<ModelInfo> for ModelObject {
     fn from(model: ModelInfo) -> Self {
-        Self {
-            id: model.id,
-            object: "model",
-            created: model.created,
-            owned_by: "orrery",
-            max_model_len: model.context,
-        }
+        Self { id: model.id, object: "model", created: model.created, owned_by: "orrery", max_model_len: model.context }
     }
 }
 

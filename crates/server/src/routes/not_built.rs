@@ -6,9 +6,26 @@ use axum::extract::Request;
 
 /// OpenAI's routes that this server does not have yet.
 const KNOWN: &[&str] = &[
-    "assistants", "audio", "batches", "chat/completions", "containers", "conversations", "embeddings", "evals", "files",
-    "fine_tuning", "images", "moderations", "realtime", "rerank", "responses", "score", "threads", "uploads",
-    "vector_stores", "videos",
+    "assistants",
+    "audio",
+    "batches",
+    "chat/completions",
+    "containers",
+    "conversations",
+    "embeddings",
+    "evals",
+    "files",
+    "fine_tuning",
+    "images",
+    "moderations",
+    "realtime",
+    "rerank",
+    "responses",
+    "score",
+    "threads",
+    "uploads",
+    "vector_stores",
+    "videos",
 ];
 
 pub async fn fallback(request: Request) -> ApiError {

@@ -5,10 +5,10 @@ use crate::error::{ApiError, ErrorBody};
 use crate::state::App;
 use crate::wire::fields::Fields;
 use crate::wire::params::{self, RequestSchema};
-use crate::wire::{chat_messages, not_built};
+use crate::wire::{chat_messages, generate, not_built};
 use axum::Json;
 use axum::extract::{Request, State};
-use orrery_platform::{ChatMessage, Error, ModelInfo};
+use orrery_platform::{ChatMessage, Error};
 use serde::Serialize;
 use std::borrow::Cow;
 use utoipa::openapi::RefOr;
@@ -29,7 +29,7 @@ pub struct TokenizeBody {
 
 impl TokenizeBody {
     fn read(mut fields: Fields) -> Result<Self, ApiError> {
-        let model = fields.text("model")?;
+        let model = generate::optional_model(&mut fields)?;
         not_built::refuse(&fields)?;
         let prompt = fields.text("prompt")?;
         let add_special = fields.flag(&params::ADD_SPECIAL)?;
@@ -63,6 +63,7 @@ impl ToSchema for TokenizeBody {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct TokenizeAnswer {
     pub count: usize,
+    /// Null where the model was named by an alias.
     pub max_model_len: Option<usize>,
     pub tokens: Vec<u32>,
 }
@@ -81,26 +82,24 @@ pub struct TokenizeAnswer {
 )]
 pub async fn tokenize(State(app): State<App>, request: Request) -> Result<Json<TokenizeAnswer>, ApiError> {
     let body = TokenizeBody::read(read_object(request, &app.settings).await?)?;
-    let model = model_or_only(&app, body.model.as_deref())?;
-    let id = model.id;
+    let id = model_or_only(&app, body.model)?;
+    let context = app.backend.models().into_iter().find(|model| model.id == id).and_then(|model| model.context);
     let backend = app.backend.clone();
     let tokens = off_worker(move || match body.source {
         Source::Prompt { text, add_special } => backend.tokenize(&id, &text, add_special),
         Source::Messages(messages) => backend.tokenize_chat(&id, &messages),
     });
     let tokens = tokens.await?;
-    Ok(Json(TokenizeAnswer { count: tokens.len(), max_model_len: model.context, tokens }))
+    Ok(Json(TokenizeAnswer { count: tokens.len(), max_model_len: context, tokens }))
 }
 
 /// The named model, or the only one.
-pub fn model_or_only(app: &App, name: Option<&str>) -> Result<ModelInfo, ApiError> {
-    if let Some(name) = name {
-        return app.ready_model(name);
-    }
-    match app.backend.models().as_slice() {
-        [only] => app.ready_model(&only.id),
+pub fn model_or_only(app: &App, name: Option<String>) -> Result<String, ApiError> {
+    let only = || match app.backend.models().as_slice() {
+        [only] => Ok(only.id.clone()),
         _ => Err(ApiError::invalid("model", "Missing required parameter: `model`; this server has several.")),
-    }
+    };
+    name.map_or_else(only, Ok)
 }
 
 /// Runs text work away from the async workers: a prompt of megabytes takes a while.

@@ -2,12 +2,12 @@
 
 use crate::error::ApiError;
 use crate::sse::{Encode, Frames};
+use crate::wire::chat_messages;
 use crate::wire::choices::{Choices, Grid};
 use crate::wire::fields::Fields;
 use crate::wire::generate::{self, Delivery};
 use crate::wire::params::{self, RequestSchema};
 use crate::wire::usage::{FINGERPRINT, Identity, StreamUsage, UsageBody, finish_name, finite};
-use crate::wire::chat_messages;
 use orrery_platform::chat::{Logprob, TokenLogprobs};
 use orrery_platform::{ChatRequest, Event, Usage};
 use serde::Serialize;
@@ -345,7 +345,12 @@ mod tests {
     fn messages_at_fault_are_named() {
         let check = |messages: Value, param: &str| {
             let error = read(json!({"model": "m", "messages": messages})).expect_err("refused");
-            assert_eq!((error.status.as_u16(), error.body.param.as_deref()), (400, Some(param)), "{}", error.body.message);
+            assert_eq!(
+                (error.status.as_u16(), error.body.param.as_deref()),
+                (400, Some(param)),
+                "{}",
+                error.body.message
+            );
         };
         check(json!([]), "messages");
         check(json!("hi"), "messages");
@@ -363,7 +368,10 @@ mod tests {
         check(json!([{"role": "user", "content": ["x"]}]), "messages[0].content[0]");
         check(json!([{"role": "user", "content": [{"type": "text"}]}]), "messages[0].content[0].text");
         let image = json!({"type": "image_url", "image_url": {"url": "http://x"}});
-        check(json!([{"role": "user", "content": "x"}, {"role": "user", "content": [image]}]), "messages[1].content[0].type");
+        check(
+            json!([{"role": "user", "content": "x"}, {"role": "user", "content": [image]}]),
+            "messages[1].content[0].type",
+        );
         check(json!([{"role": "assistant", "content": "x", "tool_calls": [{}]}]), "messages[0].tool_calls");
     }
 

@@ -5,8 +5,8 @@ use crate::wire::fields::{Fields, checked_text, type_name};
 use crate::wire::params::{RequestSchema, string};
 use orrery_platform::ChatMessage;
 use serde_json::Value;
-use utoipa::openapi::schema::{ArrayBuilder, OneOfBuilder, Schema};
 use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{ArrayBuilder, OneOfBuilder, Schema};
 
 /// Length of `name` in bytes, as in OpenAI's API.
 const NAME_BYTES_MAX: usize = 64;
@@ -24,7 +24,9 @@ fn message(index: usize, value: Value) -> Result<ChatMessage, ApiError> {
     let path = format!("messages[{index}]");
     let mut fields = match value {
         Value::Object(map) => Fields::nested(map, path),
-        other => return Err(ApiError::invalid(&path, format!("`{path}` must be an object, not {}.", type_name(&other)))),
+        other => {
+            return Err(ApiError::invalid(&path, format!("`{path}` must be an object, not {}.", type_name(&other))));
+        }
     };
     let role = role(&mut fields)?;
     refuse_calls(&fields)?;

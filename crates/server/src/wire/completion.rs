@@ -47,7 +47,8 @@ impl CompletionBody {
     pub fn into_requests(self) -> Vec<CompletionRequest> {
         let Self { model, prompts, echo, generate, .. } = self;
         let prompt_logprobs = generate.logprobs.filter(|_| echo);
-        let request = |prompt| CompletionRequest { model: model.clone(), prompt, prompt_logprobs, generate: generate.clone() };
+        let request =
+            |prompt| CompletionRequest { model: model.clone(), prompt, prompt_logprobs, generate: generate.clone() };
         prompts.into_iter().map(request).collect()
     }
 }
@@ -56,7 +57,8 @@ impl CompletionBody {
 fn check_best_of(fields: &mut Fields, n: usize) -> Result<(), ApiError> {
     match fields.count(&params::BEST_OF)? {
         Some(best_of) if best_of != n && best_of != 1 => {
-            let message = format!("`best_of` {best_of} is not built yet in this server; leave it out or send `n`, {n}.");
+            let message =
+                format!("`best_of` {best_of} is not built yet in this server; leave it out or send `n`, {n}.");
             Err(ApiError::unsupported("best_of", message))
         }
         Some(1) if n > 1 => Err(ApiError::invalid("best_of", format!("`best_of` is 1; it must be at least `n`, {n}."))),
@@ -359,7 +361,12 @@ mod tests {
     fn prompts_at_fault_are_named() {
         let check = |prompt: Value, param: &str| {
             let error = read(json!({"model": "m", "prompt": prompt})).expect_err("refused");
-            assert_eq!((error.status.as_u16(), error.body.param.as_deref()), (400, Some(param)), "{}", error.body.message);
+            assert_eq!(
+                (error.status.as_u16(), error.body.param.as_deref()),
+                (400, Some(param)),
+                "{}",
+                error.body.message
+            );
         };
         check(json!(null), "prompt");
         check(json!([]), "prompt");
@@ -376,7 +383,9 @@ mod tests {
     #[test]
     fn best_of_may_only_ask_for_n() {
         let check = |n: usize, best_of: usize| {
-            read(json!({"model": "m", "prompt": "a", "n": n, "best_of": best_of})).err().and_then(|error| error.body.param)
+            read(json!({"model": "m", "prompt": "a", "n": n, "best_of": best_of}))
+                .err()
+                .and_then(|error| error.body.param)
         };
         assert_eq!(check(1, 1), None);
         assert_eq!(check(3, 3), None);

@@ -114,7 +114,13 @@ impl Fields {
         }
     }
 
-    fn out_of_range(&self, name: &str, value: &Value, min: impl std::fmt::Display, max: impl std::fmt::Display) -> ApiError {
+    fn out_of_range(
+        &self,
+        name: &str,
+        value: &Value,
+        min: impl std::fmt::Display,
+        max: impl std::fmt::Display,
+    ) -> ApiError {
         let param = self.param(name);
         let message = format!("`{param}` is {value}; it must be between {min} and {max}.");
         ApiError::invalid(param, message)

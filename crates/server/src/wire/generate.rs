@@ -40,7 +40,22 @@ pub fn read(fields: &mut Fields) -> Result<(Generate, Delivery), ApiError> {
 }
 
 pub fn model(fields: &mut Fields) -> Result<String, ApiError> {
-    fields.required_text("model")
+    optional_model(fields)?.ok_or_else(|| fields.missing("model"))
+}
+
+/// A name that could be a model's: short, and without control characters. Nothing else gets near a look-up or a path.
+pub fn optional_model(fields: &mut Fields) -> Result<Option<String>, ApiError> {
+    let model = fields.text("model")?;
+    match &model {
+        Some(name) if name.len() > params::MODEL_BYTES_MAX => {
+            let message = format!("`model` has {} bytes; at most {} are allowed.", name.len(), params::MODEL_BYTES_MAX);
+            Err(ApiError::invalid("model", message))
+        }
+        Some(name) if name.chars().any(char::is_control) => {
+            Err(ApiError::invalid("model", "`model` has a control character; remove it."))
+        }
+        _ => Ok(model),
+    }
 }
 
 fn number(fields: &mut Fields, spec: &params::Number) -> Result<f32, ApiError> {
@@ -63,7 +78,9 @@ fn stop(fields: &mut Fields) -> Result<Vec<String>, ApiError> {
 
 fn stop_string(fields: &Fields, value: Value) -> Result<String, ApiError> {
     match value {
-        Value::String(text) if text.is_empty() => Err(ApiError::invalid("stop", "`stop` has an empty string; remove it.")),
+        Value::String(text) if text.is_empty() => {
+            Err(ApiError::invalid("stop", "`stop` has an empty string; remove it."))
+        }
         Value::String(text) if text.len() > params::STOP_BYTES_MAX => {
             let limit = params::STOP_BYTES_MAX;
             let message = format!("`stop` has a string of {} bytes; at most {limit} are allowed.", text.len());

@@ -5,6 +5,8 @@ use serde_json::json;
 use utoipa::openapi::schema::{ArrayBuilder, Schema, SchemaType, Type};
 use utoipa::openapi::{ObjectBuilder, RefOr};
 
+/// Length of a model's name in bytes.
+pub const MODEL_BYTES_MAX: usize = 256;
 /// Choices per request.
 pub const CHOICES_MAX: usize = 16;
 /// Prompts in one completion request.
@@ -68,9 +70,9 @@ pub const NUMBERS: &[&Number] = &[&TEMPERATURE, &TOP_P, &MIN_P, &PRESENCE, &FREQ
 
 pub const N: Integer = integer("n", 1, CHOICES_MAX as i64, Some(1), "Choices sampled from the same prompt.");
 pub const TOP_K: Integer = integer("top_k", -1, TOKENS_MAX, Some(0), "Keeps this many tokens; 0 and -1 keep all.");
-pub const SEED: Integer = integer("seed", i64::MIN, i64::MAX, None, "The same seed gives the same answer; random without.");
-pub const PRIORITY: Integer =
-    integer("priority", i32::MIN as i64, i32::MAX as i64, Some(0), "Higher is served first.");
+pub const SEED: Integer =
+    integer("seed", i64::MIN, i64::MAX, None, "The same seed gives the same answer; random without.");
+pub const PRIORITY: Integer = integer("priority", i32::MIN as i64, i32::MAX as i64, Some(0), "Higher is served first.");
 pub const INTEGERS: &[&Integer] = &[&N, &TOP_K, &SEED, &PRIORITY];
 
 pub const MAX_TOKENS: Integer =

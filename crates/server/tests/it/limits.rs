@@ -127,3 +127,26 @@ async fn bad_bodies_are_400_and_a_wrong_type_is_415() {
     // After all that the server is well.
     assert_eq!(server.post(CHAT, &chat("hello")).await.status, 200);
 }
+
+#[tokio::test]
+async fn a_client_that_does_not_read_is_given_up() {
+    let server = Server::with(Settings { write_timeout_ms: 50, ..Settings::default() }).await;
+    let mut connection = server.connect().await;
+    let body = crate::support::with(chat("endless"), serde_json::json!({"stream": true})).to_string();
+    connection.send("POST", CHAT, &[], body.as_bytes()).await;
+    server.backend.wait_running(1).await;
+    server.backend.wait_running(0).await;
+}
+
+#[tokio::test]
+async fn a_large_answer_on_a_closing_connection_is_whole() {
+    let server = Server::start().await;
+    let prompt = "word ".repeat(600_000);
+    let body = serde_json::json!({"model": "tiny", "prompt": prompt, "echo": true}).to_string();
+    let mut connection = server.connect().await;
+    connection.send("POST", "/v1/completions", &[("connection", "close")], body.as_bytes()).await;
+    // The answer does not fit into the sockets' buffers, so the server has to wait for its reader.
+    let answer = connection.response().await.json();
+    assert_eq!(answer["choices"][0]["text"], format!("{prompt}Hello"));
+    connection.closed().await;
+}

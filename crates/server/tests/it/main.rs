@@ -13,6 +13,7 @@ mod metrics;
 mod models;
 mod openapi;
 mod parameters;
+mod privacy;
 mod ready;
 mod shutdown;
 mod tokenize;

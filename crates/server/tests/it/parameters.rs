@@ -34,7 +34,10 @@ async fn shared_parameters_out_of_range_or_of_the_wrong_type() {
         ("seed", &[json!(1.5), json!(u64::MAX), huge.clone(), json!("x")]),
         ("priority", &[json!(1.5), json!(i64::MAX), json!("x")]),
         ("stop", &[json!(5), json!([5]), json!([""]), json!(""), json!(["a", "b", "c", "d", "e"]), json!("a\u{0}")]),
-        ("logit_bias", &[json!([]), json!({"a": 1}), json!({"-1": 1}), json!({"1": 101}), json!({"1": "x"}), json!({"1": null})]),
+        (
+            "logit_bias",
+            &[json!([]), json!({"a": 1}), json!({"-1": 1}), json!({"1": 101}), json!({"1": "x"}), json!({"1": null})],
+        ),
         ("stream", &[json!("true"), json!(1)]),
         ("stream_options", &[json!({"include_usage": true}), json!(5)]),
         ("ignore_eos", &[json!(1)]),

@@ -4,8 +4,8 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::{self, BoxStream, StreamExt};
 use orrery_platform::chat::{Logprob, PromptToken, TokenLogprobs};
 use orrery_platform::{
-    ChatMessage, ChatRequest, CompletionRequest, Error, Event, FinishReason, Generate, ModelInfo, ModelState, ModelStats,
-    Prompt, Usage,
+    ChatMessage, ChatRequest, CompletionRequest, Error, Event, FinishReason, Generate, ModelInfo, ModelState,
+    ModelStats, Prompt, Usage,
 };
 use orrery_server::backend::{Backend, Running};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,7 +13,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
 
-/// Model `tiny` is ready, `slow` is loading, `broken` has failed; the latter two only with `with_unready`.
+/// Model `tiny` (also `alias`) is ready, `slow` is loading. With `unready` set, `slow` is listed, and `broken`,
+/// which has failed.
 ///
 /// | prompt | what happens |
 /// |---|---|
@@ -21,6 +22,7 @@ use tokio::sync::{Semaphore, watch};
 /// | `drip` | one token, then nothing until `release`, then the rest |
 /// | `fail` | one token, then `Failed` |
 /// | `vanish` | one token, then an end without a terminal event |
+/// | `endless` | tokens without end |
 /// | `busy` | refused with `Overloaded` |
 /// | `crash` | refused with `Internal` |
 /// | anything else | the tokens "Hel", "lo" for each choice |
@@ -66,13 +68,28 @@ impl Scripted {
         waited.expect("in time").expect("the backend lives");
     }
 
-    fn run(&self, script: &str, generate: &Generate, prompt_tokens: Option<Vec<PromptToken>>) -> Result<Running, Error> {
+    fn check_model(model: &str) -> Result<(), Error> {
+        match model {
+            "tiny" | "alias" => Ok(()),
+            "slow" => Err(Error::Unavailable("the model `slow` is loading".into())),
+            _ => Err(Error::NotFound(format!("the model `{model}` is not served here"))),
+        }
+    }
+
+    fn run(
+        &self,
+        script: &str,
+        generate: &Generate,
+        prompt_tokens: Option<Vec<PromptToken>>,
+    ) -> Result<Running, Error> {
         *self.seen.lock().expect("no panic") = Some(generate.clone());
         if self.draining.load(Ordering::Acquire) {
             return Err(Error::Unavailable("the server is draining".into()));
         }
         match script {
-            "busy" => return Err(Error::Overloaded { message: "the queue of 4 requests is full".into(), retry_after_s: 2 }),
+            "busy" => {
+                return Err(Error::Overloaded { message: "the queue of 4 requests is full".into(), retry_after_s: 2 });
+            }
             "crash" => return Err(Error::Internal { message: "at /srv/secret".into(), source: None }),
             _ => {}
         }
@@ -90,6 +107,10 @@ impl Scripted {
         let first = stream::iter([token(0, "Hel", generate)]);
         match script {
             "wait" => stream::pending().boxed(),
+            "endless" => {
+                let words = std::iter::repeat_with(|| Step::Token(0, "on and on ", None));
+                stream::iter(words.map(Event::from)).boxed()
+            }
             "fail" => {
                 let error = Error::Internal { message: "at /srv/secret".into(), source: None };
                 first.chain(stream::iter([Event::Failed(error)])).boxed()
@@ -114,8 +135,11 @@ fn token(choice: usize, text: &str, generate: &Generate) -> Event {
 }
 
 fn scored(text: &str, count: usize) -> TokenLogprobs {
-    let logprob = |text: &str, value: f32| {
-        Logprob { token: text.len() as u32, text: text.to_owned(), bytes: text.as_bytes().to_vec(), logprob: value }
+    let logprob = |text: &str, value: f32| Logprob {
+        token: text.len() as u32,
+        text: text.to_owned(),
+        bytes: text.as_bytes().to_vec(),
+        logprob: value,
     };
     let top = [logprob("the", -0.25), logprob(text, -0.5)].into_iter().take(count).collect();
     TokenLogprobs { chosen: logprob(text, -0.5), top }
@@ -136,13 +160,19 @@ impl Iterator for Answer {
     type Item = Event;
 
     fn next(&mut self) -> Option<Event> {
-        Some(match self.0.next()? {
+        self.0.next().map(Event::from)
+    }
+}
+
+impl From<Step> for Event {
+    fn from(step: Step) -> Self {
+        match step {
             Step::Token(choice, text, logprobs) => {
-                Event::Token { choice, token: text.len() as u32, text: text.to_owned(), logprobs }
+                Self::Token { choice, token: text.len() as u32, text: text.to_owned(), logprobs }
             }
-            Step::Finished(choice) => Event::Finished { choice, text: String::new(), reason: FinishReason::Stop },
-            Step::Done(usage) => Event::Done { usage },
-        })
+            Step::Finished(choice) => Self::Finished { choice, text: String::new(), reason: FinishReason::Stop },
+            Step::Done(usage) => Self::Done { usage },
+        }
     }
 }
 
@@ -189,7 +219,10 @@ impl Backend for Scripted {
 
     fn chat(&self, request: ChatRequest) -> BoxFuture<'_, Result<Running, Error>> {
         let script = request.messages.last().map(|message| message.content.clone()).unwrap_or_default();
-        Box::pin(async move { self.run(&script, &request.generate, None) })
+        Box::pin(async move {
+            Self::check_model(&request.model)?;
+            self.run(&script, &request.generate, None)
+        })
     }
 
     fn complete(&self, request: CompletionRequest) -> BoxFuture<'_, Result<Running, Error>> {
@@ -198,13 +231,17 @@ impl Backend for Scripted {
             Prompt::Tokens(tokens) => format!("{tokens:?}"),
         };
         let first = PromptToken { token: 1, text: script.clone(), logprobs: None };
-        let prompt = request.prompt_logprobs.map(|count| {
-            vec![first, PromptToken { token: 2, text: "!".into(), logprobs: Some(scored("!", count)) }]
-        });
-        Box::pin(async move { self.run(&script, &request.generate, prompt) })
+        let prompt = request
+            .prompt_logprobs
+            .map(|count| vec![first, PromptToken { token: 2, text: "!".into(), logprobs: Some(scored("!", count)) }]);
+        Box::pin(async move {
+            Self::check_model(&request.model)?;
+            self.run(&script, &request.generate, prompt)
+        })
     }
 
-    fn tokenize(&self, _model: &str, text: &str, add_special: bool) -> Result<Vec<u32>, Error> {
+    fn tokenize(&self, model: &str, text: &str, add_special: bool) -> Result<Vec<u32>, Error> {
+        Self::check_model(model)?;
         let bos = add_special.then_some(1);
         Ok(bos.into_iter().chain(text.bytes().map(u32::from)).collect())
     }
@@ -216,7 +253,10 @@ impl Backend for Scripted {
     fn detokenize(&self, _model: &str, tokens: &[u32]) -> Result<String, Error> {
         let letter = |token: &u32| u8::try_from(*token).ok().map(char::from);
         let text: Option<String> = tokens.iter().map(letter).collect();
-        text.ok_or_else(|| Error::BadInput { param: Some("tokens"), message: "a token is over the vocabulary of 256".into() })
+        text.ok_or_else(|| Error::BadInput {
+            param: Some("tokens"),
+            message: "a token is over the vocabulary of 256".into(),
+        })
     }
 
     fn start_draining(&self) {

@@ -98,7 +98,8 @@ impl Connection {
     pub async fn read_head(&mut self) -> (u16, Vec<(String, String)>) {
         let head = self.until("\r\n\r\n").await;
         let mut lines = head.trim_end().split("\r\n");
-        let status = lines.next().and_then(|line| line.split(' ').nth(1)).expect("a status line").parse().expect("a status");
+        let status =
+            lines.next().and_then(|line| line.split(' ').nth(1)).expect("a status line").parse().expect("a status");
         let header = |line: &str| {
             let (name, value) = line.split_once(": ").expect("a header");
             (name.to_ascii_lowercase(), value.to_owned())
@@ -128,7 +129,11 @@ impl Connection {
                 let taken = std::mem::replace(&mut self.received, rest);
                 return String::from_utf8(taken).expect("UTF-8");
             }
-            assert!(self.more().await, "the connection ended before {end:?}: {:?}", String::from_utf8_lossy(&self.received));
+            assert!(
+                self.more().await,
+                "the connection ended before {end:?}: {:?}",
+                String::from_utf8_lossy(&self.received)
+            );
         }
     }
 
