@@ -3,11 +3,11 @@
 //! Lanes are outputs. TILES tiles run side by side so that enough chains are under way to hide the latency of the
 //! multiply-add.
 
-use super::layouts::{ByLayout, Layout, Scaling, by_layout};
+use super::layouts::{ByLayout, Layout, by_layout, numbers};
 use super::{Operand, Part, Plan, SUMS};
 use crate::Compute;
 use crate::memory::Disjoint;
-use crate::quant::pack::BLOCK;
+use crate::quant::pack::{BLOCK, Scales};
 use crate::simd::{Kernel, LANES, Simd, dispatch};
 use std::ops::Range;
 
@@ -39,7 +39,7 @@ impl Kernel for Item<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        by_layout(self.part.weights, WithSimd { simd, item: self });
+        by_layout(self.part.weights.codes(), WithSimd { simd, item: self });
     }
 }
 
@@ -49,48 +49,51 @@ struct WithSimd<'a, S> {
 }
 
 impl<S: Simd> ByLayout for WithSimd<'_, S> {
+    type Output = ();
+
     #[inline(always)]
-    fn run<L: Layout, C: Scaling>(self) {
+    fn run<L: Layout>(self) {
         let Self { simd, item } = self;
         match (item.x.rows, S::WIDE) {
-            (1, false) => item.sweep::<S, L, C, 1, 2>(simd),
-            (1, true) => item.sweep::<S, L, C, 1, 4>(simd),
-            (2, false) => item.sweep::<S, L, C, 2, 1>(simd),
-            (2, true) => item.sweep::<S, L, C, 2, 4>(simd),
-            (_, false) => item.sweep::<S, L, C, 3, 1>(simd),
-            (_, true) => item.sweep::<S, L, C, 3, 2>(simd),
+            (1, false) => item.sweep::<S, L, 1, 2>(simd),
+            (1, true) => item.sweep::<S, L, 1, 4>(simd),
+            (2, false) => item.sweep::<S, L, 2, 1>(simd),
+            (2, true) => item.sweep::<S, L, 2, 2>(simd),
+            (_, false) => item.sweep::<S, L, 3, 1>(simd),
+            (_, true) => item.sweep::<S, L, 3, 2>(simd),
         }
     }
 }
 
 impl Item<'_> {
     #[inline(always)]
-    fn sweep<S: Simd, L: Layout, C: Scaling, const ROWS: usize, const TILES: usize>(&self, simd: S) {
+    fn sweep<S: Simd, L: Layout, const ROWS: usize, const TILES: usize>(&self, simd: S) {
         let mut tile = self.tiles.start;
         while tile + TILES <= self.tiles.end {
-            self.tiles_at::<S, L, C, ROWS, TILES>(simd, tile);
+            self.tiles_at::<S, L, ROWS, TILES>(simd, tile);
             tile += TILES;
         }
         while tile < self.tiles.end {
-            self.tiles_at::<S, L, C, ROWS, 1>(simd, tile);
+            self.tiles_at::<S, L, ROWS, 1>(simd, tile);
             tile += 1;
         }
     }
 
     #[inline(always)]
-    fn tiles_at<S: Simd, L: Layout, C: Scaling, const ROWS: usize, const TILES: usize>(&self, simd: S, tile: usize) {
+    fn tiles_at<S: Simd, L: Layout, const ROWS: usize, const TILES: usize>(&self, simd: S, tile: usize) {
         let weights = self.part.weights;
         let codes: [&[u8]; TILES] = std::array::from_fn(|t| weights.tile_codes(tile + t));
         let scales: [&[u8]; TILES] = std::array::from_fn(|t| weights.tile_scales(tile + t));
         let rows: [&[f32]; ROWS] = std::array::from_fn(|r| self.x.row(r));
         let sums: [&[f32]; ROWS] = std::array::from_fn(|r| self.x.row_sums(r));
+        let kind = weights.scales();
         let mut y = [[simd.zero(); TILES]; ROWS];
         for block in 0..weights.blocks() {
             let mut code = [&codes[0][..0]; TILES];
             let mut scale = [&codes[0][..0]; TILES];
             for t in 0..TILES {
                 code[t] = &codes[t][block * L::BLOCK_BYTES..][..L::BLOCK_BYTES];
-                scale[t] = &scales[t][block * C::BLOCK_BYTES..][..C::BLOCK_BYTES];
+                scale[t] = &scales[t][block * kind.block_bytes()..][..kind.block_bytes()];
                 for line in 0..L::BLOCK_BYTES / 64 {
                     simd.prefetch(code[t].as_ptr().wrapping_add(PREFETCH_BYTES + line * 64));
                 }
@@ -99,14 +102,14 @@ impl Item<'_> {
             for r in 0..ROWS {
                 x[r] = rows[r][block * BLOCK..][..BLOCK].try_into().expect("invariant: BLOCK values");
             }
-            if C::GROUPS == 1 {
-                let s = chains::<S, L, ROWS, TILES, 0, 16>(simd, code, x);
-                y = scale_up::<S, C, ROWS, TILES>(simd, y, s, scale, 0, pick(sums, block * SUMS + 2));
-            } else {
+            if kind.inputs == 16 {
                 let s = chains::<S, L, ROWS, TILES, 0, 8>(simd, code, x);
-                y = scale_up::<S, C, ROWS, TILES>(simd, y, s, scale, 0, pick(sums, block * SUMS));
+                y = scale_up(simd, y, s, kind, scale, 0, pick(sums, block * SUMS));
                 let s = chains::<S, L, ROWS, TILES, 8, 16>(simd, code, x);
-                y = scale_up::<S, C, ROWS, TILES>(simd, y, s, scale, 1, pick(sums, block * SUMS + 1));
+                y = scale_up(simd, y, s, kind, scale, 1, pick(sums, block * SUMS + 1));
+            } else {
+                let s = chains::<S, L, ROWS, TILES, 0, 16>(simd, code, x);
+                y = scale_up(simd, y, s, kind, scale, 0, pick(sums, block * SUMS + 2));
             }
         }
         self.write(simd, tile, y);
@@ -137,24 +140,31 @@ fn pick<const ROWS: usize>(sums: [&[f32]; ROWS], at: usize) -> [f32; ROWS] {
     picked
 }
 
-/// y = fma(S, d, y), then y = fma(Σx, m, y).
+/// y = fma(S, d, y), then y = fma(Σx, m, y); y + S without scales.
 #[inline(always)]
-fn scale_up<S: Simd, C: Scaling, const ROWS: usize, const TILES: usize>(
+fn scale_up<S: Simd, const ROWS: usize, const TILES: usize>(
     simd: S,
     mut y: [[S::F; TILES]; ROWS],
     s: [[S::F; TILES]; ROWS],
+    kind: Scales,
     scale: [&[u8]; TILES],
     group: usize,
     sums: [f32; ROWS],
 ) -> [[S::F; TILES]; ROWS] {
     for t in 0..TILES {
-        let first = if C::HAS_MIN { 2 * group } else { group };
-        let d = C::numbers(simd, scale[t], first);
-        for r in 0..ROWS {
-            y[r][t] = if C::HAS_SCALE { simd.fma(s[r][t], d, y[r][t]) } else { simd.add(y[r][t], s[r][t]) };
+        if kind.inputs == 0 {
+            for r in 0..ROWS {
+                y[r][t] = simd.add(y[r][t], s[r][t]);
+            }
+            continue;
         }
-        if C::HAS_MIN {
-            let m = C::numbers(simd, scale[t], first + 1);
+        let first = if kind.has_min { 2 * group } else { group };
+        let d = numbers(simd, kind, scale[t], first);
+        for r in 0..ROWS {
+            y[r][t] = simd.fma(s[r][t], d, y[r][t]);
+        }
+        if kind.has_min {
+            let m = numbers(simd, kind, scale[t], first + 1);
             for r in 0..ROWS {
                 y[r][t] = simd.fma(simd.splat(sums[r]), m, y[r][t]);
             }

@@ -1,7 +1,6 @@
-//! How each packed layout turns into lanes: a code pair per step, scales per block. Chosen at compile time, so that the
-//! inner loops hold no branch.
+//! How each packed layout turns into lanes: a code pair per step, scales per block. The code layout is chosen at compile
+//! time, so that the inner loops hold no branch; scales are read once a block.
 
-use crate::quant::Packed;
 use crate::quant::pack::{Codes, IQ4_VALUES, Scales};
 use crate::simd::{LANES, Simd};
 
@@ -84,58 +83,15 @@ impl Layout for Floats {
     }
 }
 
-/// A scale layout.
-pub(super) trait Scaling {
-    const BLOCK_BYTES: usize;
-    /// Scale groups in a block: 1 or 2.
-    const GROUPS: usize;
-    const HAS_SCALE: bool;
-    const HAS_MIN: bool;
-    /// Sixteen numbers of a scale block: number row `row` (scales and minima alternate where there are minima).
-    fn numbers<S: Simd>(simd: S, block: &[u8], row: usize) -> S::F;
-}
-
-pub(super) struct Unscaled;
-/// f16 numbers, one group.
-pub(super) struct Halves<const MIN: bool>;
-/// f32 numbers, GROUPS groups.
-pub(super) struct Singles<const GROUPS: usize, const MIN: bool>;
-
-impl Scaling for Unscaled {
-    const BLOCK_BYTES: usize = 0;
-    const GROUPS: usize = 1;
-    const HAS_SCALE: bool = false;
-    const HAS_MIN: bool = false;
-
-    #[inline(always)]
-    fn numbers<S: Simd>(simd: S, _: &[u8], _: usize) -> S::F {
-        simd.zero()
-    }
-}
-
-impl<const MIN: bool> Scaling for Halves<MIN> {
-    const BLOCK_BYTES: usize = if MIN { 64 } else { 32 };
-    const GROUPS: usize = 1;
-    const HAS_SCALE: bool = true;
-    const HAS_MIN: bool = MIN;
-
-    #[inline(always)]
-    fn numbers<S: Simd>(simd: S, block: &[u8], row: usize) -> S::F {
+/// Number row `row` of a scale block, sixteen outputs (scales and minima alternate where there are minima).
+#[inline(always)]
+pub(super) fn numbers<S: Simd>(simd: S, scales: Scales, block: &[u8], row: usize) -> S::F {
+    if scales.half {
         let bytes: &[u8; 32] = block[row * 32..row * 32 + 32].try_into().expect("invariant: 32 bytes");
         debug_assert!(bytes.as_ptr().cast::<u16>().is_aligned());
         // SAFETY: scale blocks are multiples of 32 bytes in 64-byte aligned memory; any bytes are valid u16.
         simd.load_f16(unsafe { &*bytes.as_ptr().cast::<[u16; LANES]>() })
-    }
-}
-
-impl<const GROUPS: usize, const MIN: bool> Scaling for Singles<GROUPS, MIN> {
-    const BLOCK_BYTES: usize = GROUPS * 64 * if MIN { 2 } else { 1 };
-    const GROUPS: usize = GROUPS;
-    const HAS_SCALE: bool = true;
-    const HAS_MIN: bool = MIN;
-
-    #[inline(always)]
-    fn numbers<S: Simd>(simd: S, block: &[u8], row: usize) -> S::F {
+    } else {
         let bytes: &[u8; 64] = block[row * 64..row * 64 + 64].try_into().expect("invariant: 64 bytes");
         debug_assert!(bytes.as_ptr().cast::<f32>().is_aligned());
         // SAFETY: scale blocks are multiples of 64 bytes in 64-byte aligned memory; any bytes are valid f32.
@@ -143,28 +99,20 @@ impl<const GROUPS: usize, const MIN: bool> Scaling for Singles<GROUPS, MIN> {
     }
 }
 
-/// Work that is instantiated for a matrix's layout.
+/// Work that is instantiated for a matrix's code layout.
 pub(super) trait ByLayout {
-    fn run<L: Layout, C: Scaling>(self);
+    type Output;
+    fn run<L: Layout>(self) -> Self::Output;
 }
 
-/// Calls `work` with the layout of `weights`.
+/// Calls `work` with the layout of `codes`.
 #[inline(always)]
-pub(super) fn by_layout<W: ByLayout>(weights: &Packed, work: W) {
-    let Scales { half, inputs, has_min } = weights.scales();
-    match (weights.codes(), half, inputs, has_min) {
-        (Codes::Bf16, ..) => work.run::<Floats, Unscaled>(),
-        (Codes::Unsigned, true, _, true) => work.run::<UnsignedNibbles, Halves<true>>(),
-        (Codes::Unsigned, false, 32, true) => work.run::<UnsignedNibbles, Singles<1, true>>(),
-        (Codes::Unsigned, false, 16, true) => work.run::<UnsignedNibbles, Singles<2, true>>(),
-        (Codes::Signed, true, _, false) => work.run::<SignedNibbles, Halves<false>>(),
-        (Codes::Signed, false, 16, false) => work.run::<SignedNibbles, Singles<2, false>>(),
-        (Codes::Table, true, _, false) => work.run::<TableNibbles, Halves<false>>(),
-        (Codes::Table, false, 32, false) => work.run::<TableNibbles, Singles<1, false>>(),
-        (Codes::Byte, true, _, false) => work.run::<Bytes, Halves<false>>(),
-        (Codes::Byte, true, _, true) => work.run::<Bytes, Halves<true>>(),
-        (Codes::Byte, false, 32, true) => work.run::<Bytes, Singles<1, true>>(),
-        (Codes::Byte, false, 16, false) => work.run::<Bytes, Singles<2, false>>(),
-        combination => unreachable!("invariant: `layout_of` yields no {combination:?}"),
+pub(super) fn by_layout<W: ByLayout>(codes: Codes, work: W) -> W::Output {
+    match codes {
+        Codes::Unsigned => work.run::<UnsignedNibbles>(),
+        Codes::Signed => work.run::<SignedNibbles>(),
+        Codes::Table => work.run::<TableNibbles>(),
+        Codes::Byte => work.run::<Bytes>(),
+        Codes::Bf16 => work.run::<Floats>(),
     }
 }

@@ -3,12 +3,12 @@
 //! The activations are laid out as panels first, [chunk][block][group][parity][pair][row of the group], so that the inner
 //! loop reads both sides in sequence.
 
-use super::layouts::{ByLayout, Layout, Scaling, by_layout};
+use super::layouts::{ByLayout, Layout, by_layout, numbers};
 use super::{Operand, Part, Plan, SUMS};
 use crate::Compute;
 use crate::memory::{Aligned, Disjoint};
 use crate::quant::Packed;
-use crate::quant::pack::BLOCK;
+use crate::quant::pack::{BLOCK, Scales};
 use crate::simd::{Kernel, LANES, Simd, dispatch};
 use std::cell::RefCell;
 
@@ -110,80 +110,101 @@ struct Item<'a> {
     stride: usize,
 }
 
-impl Kernel for Item<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
-        by_layout(self.part.weights, WithSimd { simd, item: self });
-    }
-}
-
-struct WithSimd<'a, S> {
-    simd: S,
-    item: Item<'a>,
-}
-
-/// A weight block as float32: [parity][pair][output].
+/// A weight block as float32: codes [parity][pair][output], then scales and minima [group][output].
 #[repr(align(64))]
-struct Unpacked([[[f32; LANES]; PAIRS]; 2]);
+struct Unpacked {
+    codes: [[[f32; LANES]; PAIRS]; 2],
+    scales: [[f32; LANES]; 2],
+    minima: [[f32; LANES]; 2],
+}
 
 /// The results of a chunk: [row][output].
 #[repr(align(64))]
 struct Results([[f32; LANES]; CHUNK_ROWS]);
 
-impl<S: Simd> ByLayout for WithSimd<'_, S> {
+impl Kernel for Item<'_> {
+    type Output = ();
+
     #[inline(always)]
-    fn run<L: Layout, C: Scaling>(self) {
-        let Self { simd, item } = self;
-        let codes = item.part.weights.tile_codes(item.tile);
-        let scales = item.part.weights.tile_scales(item.tile);
-        let mut unpacked = Unpacked([[[0.0; LANES]; PAIRS]; 2]);
+    fn run<S: Simd>(self, simd: S) {
+        let weights = self.part.weights;
+        let (codes, scales) = (weights.tile_codes(self.tile), weights.tile_scales(self.tile));
+        let (code_len, scale_len) = (weights.codes().block_bytes(), weights.scales().block_bytes());
+        let mut unpacked = Unpacked {
+            codes: [[[0.0; LANES]; PAIRS]; 2],
+            scales: [[0.0; LANES]; 2],
+            minima: [[0.0; LANES]; 2],
+        };
         let mut results = Results([[0.0; LANES]; CHUNK_ROWS]);
-        for block in 0..item.division.blocks {
-            let code = &codes[block * L::BLOCK_BYTES..][..L::BLOCK_BYTES];
-            let scale = &scales[block * C::BLOCK_BYTES..][..C::BLOCK_BYTES];
-            unpack::<S, L>(simd, code, &mut unpacked);
-            for group in 0..item.division.groups {
-                item.group::<S, C>(simd, block, group, &unpacked, scale, &mut results);
+        for block in 0..self.division.blocks {
+            let code = &codes[block * code_len..][..code_len];
+            by_layout(weights.codes(), Unpack { simd, code, to: &mut unpacked.codes });
+            unpack_scales(simd, weights.scales(), &scales[block * scale_len..][..scale_len], &mut unpacked);
+            for group in 0..self.division.groups {
+                self.group(simd, block, group, &unpacked, &mut results);
             }
         }
-        item.write(&results);
+        self.write(&results);
+    }
+}
+
+struct Unpack<'a, S> {
+    simd: S,
+    code: &'a [u8],
+    to: &'a mut [[[f32; LANES]; PAIRS]; 2],
+}
+
+impl<S: Simd> ByLayout for Unpack<'_, S> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Layout>(self) {
+        let Self { simd, code, to } = self;
+        macro_rules! steps {
+            ($($pair:literal)*) => {$(
+                let (low, high) = L::pair::<S, $pair>(simd, code);
+                simd.store(low, &mut to[0][$pair]);
+                simd.store(high, &mut to[1][$pair]);
+            )*};
+        }
+        steps!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15);
     }
 }
 
 #[inline(always)]
-fn unpack<S: Simd, L: Layout>(simd: S, code: &[u8], to: &mut Unpacked) {
-    macro_rules! steps {
-        ($($pair:literal)*) => {$(
-            let (low, high) = L::pair::<S, $pair>(simd, code);
-            simd.store(low, &mut to.0[0][$pair]);
-            simd.store(high, &mut to.0[1][$pair]);
-        )*};
+fn unpack_scales<S: Simd>(simd: S, kind: Scales, block: &[u8], to: &mut Unpacked) {
+    if kind.inputs == 0 {
+        return;
     }
-    steps!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15);
+    for group in 0..BLOCK / kind.inputs {
+        if kind.has_min {
+            simd.store(numbers(simd, kind, block, 2 * group), &mut to.scales[group]);
+            simd.store(numbers(simd, kind, block, 2 * group + 1), &mut to.minima[group]);
+        } else {
+            simd.store(numbers(simd, kind, block, group), &mut to.scales[group]);
+        }
+    }
 }
 
 impl Item<'_> {
     #[inline(always)]
-    fn group<S: Simd, C: Scaling>(
-        &self,
-        simd: S,
-        block: usize,
-        group: usize,
-        weights: &Unpacked,
-        scale: &[u8],
-        results: &mut Results,
-    ) {
+    fn group<S: Simd>(&self, simd: S, block: usize, group: usize, weights: &Unpacked, results: &mut Results) {
         let first = self.division.group(self.chunk, group);
         let width = self.division.group(self.chunk, group + 1) - first;
         let at = first - self.division.chunk(self.chunk);
-        let panel = &self.panels[self.division.panel(self.chunk, block, group)..][..2 * PAIRS * width];
-        let y = &mut results.0[at..at + width];
+        let rows = GroupRows {
+            panel: &self.panels[self.division.panel(self.chunk, block, group)..][..2 * PAIRS * width],
+            weights,
+            kind: self.part.weights.scales(),
+            x: self.x,
+            block,
+            first,
+            y: &mut results.0[at..at + width],
+        };
         macro_rules! widths {
             ($($width:literal)*) => {
                 match width {
-                    $($width => self.rows::<S, C, $width>(simd, block, first, panel, weights, scale, y),)*
+                    $($width => rows.multiply::<S, $width>(simd),)*
                     _ => unreachable!("invariant: groups have 1 to GROUP_ROWS rows"),
                 }
             };
@@ -195,42 +216,6 @@ impl Item<'_> {
         }
     }
 
-    #[inline(always)]
-    #[allow(clippy::too_many_arguments)]
-    fn rows<S: Simd, C: Scaling, const ROWS: usize>(
-        &self,
-        simd: S,
-        block: usize,
-        first: usize,
-        panel: &[f32],
-        weights: &Unpacked,
-        scale: &[u8],
-        y: &mut [[f32; LANES]],
-    ) {
-        let panel = panel.as_chunks::<ROWS>().0;
-        let (evens, odds) = panel.split_at(PAIRS);
-        let y: &mut [[f32; LANES]; ROWS] = y.try_into().expect("invariant: ROWS results");
-        for group in 0..C::GROUPS {
-            let pairs = group * PAIRS / C::GROUPS..(group + 1) * PAIRS / C::GROUPS;
-            let even = chain::<S, ROWS>(simd, &evens[pairs.clone()], &weights.0[0][pairs.clone()]);
-            let odd = chain::<S, ROWS>(simd, &odds[pairs.clone()], &weights.0[1][pairs]);
-            let number = if C::HAS_MIN { 2 * group } else { group };
-            let d = C::numbers(simd, scale, number);
-            for r in 0..ROWS {
-                let s = simd.add(even[r], odd[r]);
-                let old = simd.load(&y[r]);
-                let mut new = if C::HAS_SCALE { simd.fma(s, d, old) } else { simd.add(old, s) };
-                if C::HAS_MIN {
-                    let m = C::numbers(simd, scale, number + 1);
-                    let which = if C::GROUPS == 1 { 2 } else { group };
-                    let sum = self.x.row_sums(first + r)[block * SUMS + which];
-                    new = simd.fma(simd.splat(sum), m, new);
-                }
-                simd.store(new, &mut y[r]);
-            }
-        }
-    }
-
     fn write(&self, results: &Results) {
         let (first, end) = (self.division.chunk(self.chunk), self.division.chunk(self.chunk + 1));
         let column = self.tile * LANES;
@@ -239,6 +224,45 @@ impl Item<'_> {
             // SAFETY: every tile of every chunk belongs to one work item.
             let out = unsafe { self.out.part(row * self.stride + self.part.column + column, count) };
             out.copy_from_slice(&lanes[..count]);
+        }
+    }
+}
+
+/// One block of one group of rows.
+struct GroupRows<'a> {
+    panel: &'a [f32],
+    weights: &'a Unpacked,
+    kind: Scales,
+    x: &'a Operand,
+    block: usize,
+    /// First row within the batch.
+    first: usize,
+    y: &'a mut [[f32; LANES]],
+}
+
+impl GroupRows<'_> {
+    #[inline(always)]
+    fn multiply<S: Simd, const ROWS: usize>(self, simd: S) {
+        let (evens, odds) = self.panel.as_chunks::<ROWS>().0.split_at(PAIRS);
+        let y: &mut [[f32; LANES]; ROWS] = self.y.try_into().expect("invariant: ROWS results");
+        let groups = if self.kind.inputs == 16 { 2 } else { 1 };
+        for group in 0..groups {
+            let pairs = group * PAIRS / groups..(group + 1) * PAIRS / groups;
+            let even = chain::<S, ROWS>(simd, &evens[pairs.clone()], &self.weights.codes[0][pairs.clone()]);
+            let odd = chain::<S, ROWS>(simd, &odds[pairs.clone()], &self.weights.codes[1][pairs]);
+            let d = simd.load(&self.weights.scales[group]);
+            let m = simd.load(&self.weights.minima[group]);
+            let which = if groups == 1 { 2 } else { group };
+            for r in 0..ROWS {
+                let s = simd.add(even[r], odd[r]);
+                let old = simd.load(&y[r]);
+                let mut new = if self.kind.inputs == 0 { simd.add(old, s) } else { simd.fma(s, d, old) };
+                if self.kind.has_min {
+                    let sum = self.x.row_sums(self.first + r)[self.block * SUMS + which];
+                    new = simd.fma(simd.splat(sum), m, new);
+                }
+                simd.store(new, &mut y[r]);
+            }
         }
     }
 }

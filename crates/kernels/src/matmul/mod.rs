@@ -1,6 +1,6 @@
 //! Products of activations with packed weights, y = x · Wᵀ, by the canonical sum.
 //!
-//! [`definition`] is the text of every result. [`few`] multiplies one to a few rows straight from the packed weights (as
+//! [`definition`] is the text of every result, [`portable`] the plain path of any processor. [`few`] multiplies one to a few rows straight from the packed weights (as
 //! fast as memory delivers them); [`many`] unpacks a weight tile once for all rows. Both give the definition's bits, so
 //! the number of rows never changes a result.
 
@@ -8,8 +8,10 @@ pub mod definition;
 mod few;
 mod layouts;
 mod many;
+mod portable;
 
 use crate::Compute;
+use crate::isa::Isa;
 use crate::memory::Disjoint;
 use crate::quant::Packed;
 use crate::quant::pack::BLOCK;
@@ -121,7 +123,9 @@ pub fn matmul(compute: &Compute, x: &Operand, weights: &[&Packed], out: &mut [f3
     if x.rows == 0 {
         return;
     }
-    if x.rows <= FEW_ROWS {
+    if compute.isa() == Isa::Scalar {
+        portable::matmul(compute, x, weights, out, stride);
+    } else if x.rows <= FEW_ROWS {
         few::matmul(compute, x, weights, out, stride);
     } else {
         many::matmul(compute, x, weights, out, stride);

@@ -1,3 +1,7 @@
-//! The crate's integration tests, in one binary.
+//! Tests of the kernels: each one against an independent definition, on every instruction set of the machine.
 
+mod attention;
+mod elementwise;
+mod matmul;
 mod quant;
+mod support;
