@@ -52,7 +52,7 @@ impl Model {
             let reason = format!("{} tokens, but the model has {}", tokenizer.vocabulary(), hyper.vocabulary);
             return Err(Error::Tokenizer(reason));
         }
-        let template = text::ChatTemplate::new(checkpoint.text())?;
+        let template = text::ChatTemplate::new(checkpoint.text(), &tokenizer)?;
         let mut loader = Loader::new(&checkpoint, settings, &compute, progress);
         let decoder = arch::build(&mut loader)?;
         let weight_bytes = loader.packed_bytes();

@@ -1,7 +1,12 @@
-//! Tests of whole models on files.
+//! The crate's integration tests, in one binary.
 
+mod gguf;
+mod huggingface;
 mod logits;
-mod running;
 mod refusals;
+mod running;
+mod safetensors;
 mod smollm2;
 mod support;
+mod text;
+mod write;
