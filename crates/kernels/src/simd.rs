@@ -20,8 +20,10 @@ pub trait Simd: Copy {
     type F: Copy;
     /// Sixteen 32-bit integers.
     type I: Copy;
-    /// Rows of activations that one register block holds.
+    /// One register holds all lanes, and there are 32 of them.
     const WIDE: bool;
+    /// The lanes are a plain array.
+    const PORTABLE: bool;
 
     fn splat(self, value: f32) -> Self::F;
     fn load(self, from: &[f32; LANES]) -> Self::F;
@@ -98,6 +100,20 @@ pub fn dispatch<K: Kernel>(isa: Isa, kernel: K) -> K::Output {
         #[cfg(target_arch = "x86_64")]
         Isa::Avx512 => x86::run_avx512(kernel),
         _ => kernel.run(scalar::Scalar),
+    }
+}
+
+/// As [`dispatch`], for kernels that have a portable path of their own: they are never compiled for the portable lanes,
+/// where their register blocks would become thousands of scalar operations.
+pub fn dispatch_vector<K: Kernel>(isa: Isa, kernel: K) -> K::Output {
+    debug_assert!(isa.is_available());
+    let _flush = FlushDenormals::enter();
+    match isa {
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2 => x86::run_avx2(kernel),
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512 => x86::run_avx512(kernel),
+        _ => unreachable!("invariant: {} has a path of its own", isa.name()),
     }
 }
 

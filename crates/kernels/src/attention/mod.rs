@@ -125,6 +125,11 @@ impl Kernel for Item<'_> {
         let total = self.rows.len() * group;
         let mut first = 0;
         while first < total {
+            if S::PORTABLE {
+                self.queries::<S, 1>(simd, first, group);
+                first += 1;
+                continue;
+            }
             let count = QUERIES.min(total - first);
             match count {
                 1 => self.queries::<S, 1>(simd, first, group),

@@ -8,7 +8,7 @@ use super::{Operand, Part, Plan, SUMS};
 use crate::Compute;
 use crate::memory::Disjoint;
 use crate::quant::pack::{BLOCK, Scales};
-use crate::simd::{Kernel, LANES, Simd, dispatch};
+use crate::simd::{Kernel, LANES, Simd, dispatch_vector};
 use std::ops::Range;
 
 /// Tiles of one work item: enough to stream, few enough to share.
@@ -22,7 +22,7 @@ pub(super) fn matmul(compute: &Compute, x: &Operand, weights: &[&crate::quant::P
     let isa = compute.isa();
     compute.pool().each(plan.items, &|index| {
         let (part, tiles) = plan.item(index);
-        dispatch(isa, Item { x, part, tiles, out, stride });
+        dispatch_vector(isa, Item { x, part, tiles, out, stride });
     });
 }
 

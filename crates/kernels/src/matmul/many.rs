@@ -9,7 +9,7 @@ use crate::Compute;
 use crate::memory::{Aligned, Disjoint};
 use crate::quant::Packed;
 use crate::quant::pack::{BLOCK, Scales};
-use crate::simd::{Kernel, LANES, Simd, dispatch};
+use crate::simd::{Kernel, LANES, Simd, dispatch_vector};
 use std::cell::RefCell;
 
 /// Rows that share one unpacked block; their results stay in L1.
@@ -78,7 +78,7 @@ pub(super) fn matmul(compute: &Compute, x: &Operand, weights: &[&Packed], out: &
         let out = Disjoint::new(out);
         compute.pool().each(plan.items * division.chunks, &|index| {
             let (part, tiles) = plan.item(index % plan.items);
-            dispatch(isa, Item { x, panels, division, part, tile: tiles.start, chunk: index / plan.items, out, stride });
+            dispatch_vector(isa, Item { x, panels, division, part, tile: tiles.start, chunk: index / plan.items, out, stride });
         });
     });
 }

@@ -15,6 +15,7 @@ impl Simd for Scalar {
     type F = [f32; LANES];
     type I = [u32; LANES];
     const WIDE: bool = false;
+    const PORTABLE: bool = true;
 
     #[inline(always)]
     fn splat(self, value: f32) -> Self::F {

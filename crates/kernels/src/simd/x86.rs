@@ -97,6 +97,7 @@ impl Simd for Avx2 {
     type F = [__m256; 2];
     type I = [__m256i; 2];
     const WIDE: bool = false;
+    const PORTABLE: bool = false;
 
     #[inline(always)]
     fn splat(self, value: f32) -> Self::F {
@@ -226,6 +227,7 @@ impl Simd for Avx512 {
     type F = __m512;
     type I = __m512i;
     const WIDE: bool = true;
+    const PORTABLE: bool = false;
 
     #[inline(always)]
     fn splat(self, value: f32) -> Self::F {
