@@ -142,11 +142,12 @@ mod tests {
         };
         for _ in 0..3000 {
             let text: String = (0..random(14)).map(|_| ["a", "b", "c", "é"][random(4) as usize]).collect();
+            let text = text.as_str();
             let ends = text.char_indices().map(|(at, c)| at + c.len_utf8());
             let first = ends
                 .flat_map(|end| stops.iter().filter(move |s| text[..end].ends_with(**s)).map(move |s| (end, end - s.len())))
                 .min();
-            let expected = first.map_or(text.as_str(), |(_, start)| &text[..start]);
+            let expected = first.map_or(text, |(_, start)| &text[..start]);
             let mut pieces: Vec<String> = vec![String::new()];
             for c in text.chars() {
                 pieces.last_mut().expect("one").push(c);
