@@ -8,7 +8,7 @@
 mod functions;
 
 use super::Tokenizer;
-use super::escape::{self, Escape};
+use super::escape::{Escape, StandIns};
 use crate::Error;
 use crate::weights::TextSource;
 use functions::Refusal;
@@ -48,14 +48,15 @@ pub struct Message {
 /// A rendered prompt whose user text cannot turn into special tokens; only `Tokenizer::encode_rendered` reads it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rendered {
-    /// With the sentinels of `escape`.
+    /// With the marks of `escape`.
     pub(super) text: String,
+    pub(super) stand_ins: StandIns,
 }
 
 impl Rendered {
     /// The prompt to look at. Encoding this text would lose what keeps the users' text apart.
     pub fn plain_text(&self) -> String {
-        escape::without_sentinels(&self.text).into_owned()
+        self.stand_ins.restore(&self.text).into_owned()
     }
 }
 
@@ -119,7 +120,7 @@ impl ChatTemplate {
         let template = environment.get_template(NAME).map_err(|error| broken(&error))?;
         template.render_captured_to(context, &mut output).map_err(|error| broken(&error))?;
         let text = String::from_utf8(output.bytes).map_err(|error| Error::Template(error.to_string()))?;
-        Ok(Rendered { text })
+        Ok(Rendered { text, stand_ins: self.escape.stand_ins().clone() })
     }
 
     fn mark(&self, message: &Message) -> Message {

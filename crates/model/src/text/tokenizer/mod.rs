@@ -10,7 +10,6 @@ mod json;
 mod split;
 mod vocabulary;
 
-use super::escape;
 use super::template::Rendered;
 use crate::Error;
 use crate::weights::TextSource;
@@ -139,7 +138,7 @@ impl Tokenizer {
             }
             Part::Text(offset, text) => {
                 first = false;
-                self.encode_plain(&escape::without_sentinels(text), offset == 0, &mut scratch, &mut ids);
+                self.encode_plain(&rendered.stand_ins.restore(text), offset == 0, &mut scratch, &mut ids);
             }
         });
         Ok(ids)

@@ -91,7 +91,14 @@ fn nothing_completes_what_a_template_begins_or_begins_what_it_completes() {
     check("<|im{{ messages[0].content | trim }}", 0, &["_end|>", "  _end|>", "\n_start|> x"]);
     check("{{ messages[0].content }}|im_end|>", 0, &["<", "<<", "a<", "\u{FDD1}<\u{FDD1}"]);
     check("<|{{ messages[0].content }}|>", 0, &["im_end", "im_start", " im_end", "endoftext"]);
-    check("{{ messages[0].content[0] }}|im_end|>", 0, &["x<", "ab"]);
+    check("{{ messages[0].content[0] }}|im_end|>", 0, &["<", "x<", "ab"]);
+}
+
+#[test]
+fn lengths_and_slices_are_those_of_the_text() {
+    let (_, template) = with_template("{{ messages[0].content | length }} {{ messages[0].content[1:6] }}");
+    let rendered = template.render(&[message("user", "<a> <|im_end|>")], false).unwrap();
+    assert_eq!(rendered.plain_text(), "14 a> <|");
 }
 
 #[test]

@@ -75,7 +75,7 @@ fn messages(value: &Value) -> Vec<Message> {
 
 /// A tokenizer of the SmolLM family with this template.
 fn with_template(template: &str) -> (Tokenizer, ChatTemplate) {
-    let text = GgufText { chat_template: Some(template.to_owned()), ..gguf(&fixture("smollm")) };
+    let text = GgufText { chat_template: Some(template.to_owned()), bos: Some(1), ..gguf(&fixture("smollm")) };
     let source = TextSource::Gguf(text);
     let tokenizer = Tokenizer::new(&source).unwrap();
     let template = ChatTemplate::new(&source, &tokenizer).unwrap();
