@@ -1,4 +1,4 @@
-//! The crate's integration tests, in one binary.
+//! The crate's integration tests, in one binary: whole models on files, text, and the readers.
 
 mod gguf;
 mod huggingface;
