@@ -110,10 +110,10 @@ impl ChatTemplate {
         let mut output = Capped { bytes: Vec::new(), max: OUTPUT_BYTES + OUTPUT_PER_CONTENT_BYTE * content_bytes };
         let messages: Vec<Message> = messages.iter().map(|message| self.mark(message)).collect();
         let context = context! {
-            messages => Value::from_serialize(&messages),
+            messages => Value::from(minijinja::value::Serde(&messages)),
             add_generation_prompt => add_generation_prompt,
-            bos_token => self.bos,
-            eos_token => self.eos,
+            bos_token => self.bos.clone(),
+            eos_token => self.eos.clone(),
             tools => Value::from(()),
             documents => Value::from(()),
         };
