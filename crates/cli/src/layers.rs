@@ -177,7 +177,7 @@ impl Layers {
         let last = |key: &str| key.rsplit('.').next().unwrap_or(key).to_owned();
         let near = |known: &&String| distance(&last(known), &last(key));
         match self.values.keys().min_by_key(near) {
-            Some(known) if near(&known) <= 3.min(last(key).len() / 2) => format!("; did you mean `{known}`?"),
+            Some(known) if near(&known) <= (last(key).len() / 2).min(3) => format!("; did you mean `{known}`?"),
             _ => "; the reference file config/orrery.toml lists all keys".to_owned(),
         }
     }

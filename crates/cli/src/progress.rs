@@ -56,12 +56,12 @@ impl Loading {
     fn update(&mut self, model: &str, step: &'static str, progress: f32) -> Option<String> {
         const STEPS: f32 = 1000.0;
         let tenths = (progress * 10.0) as u32;
-        if !self.models.contains_key(model) {
-            let bar = if self.terminal { self.bars.add(ProgressBar::new(STEPS as u64)) } else { ProgressBar::hidden() };
+        let (terminal, bars) = (self.terminal, &self.bars);
+        let shown = self.models.entry(model.to_owned()).or_insert_with(|| {
+            let bar = if terminal { bars.add(ProgressBar::new(STEPS as u64)) } else { ProgressBar::hidden() };
             bar.set_style(style("{msg} [{bar:40}] {percent}% {elapsed}"));
-            self.models.insert(model.to_owned(), Shown { bar, step: "", tenths });
-        }
-        let shown = self.models.get_mut(model)?;
+            Shown { bar, step: "", tenths }
+        });
         shown.bar.set_message(format!("{step} {model}"));
         shown.bar.set_position((progress * STEPS) as u64);
         let news = shown.step != step || shown.tenths < tenths;

@@ -14,7 +14,7 @@ pub fn check(sources: &[Source]) -> Vec<String> {
 }
 
 fn word(tokens: &[Token], words: &[&'static str]) -> Option<(&'static str, usize)> {
-    words.iter().find_map(|word| find(tokens, &[word]).map(|line| (*word, line)))
+    words.iter().find_map(|word| find(tokens, &[*word]).map(|line| (*word, line)))
 }
 
 fn unsafe_code(source: &Source) -> Option<String> {
@@ -48,7 +48,7 @@ fn environment(source: &Source) -> Option<String> {
     let tokens = source.product();
     let functions = ["var", "vars", "var_os", "vars_os", "args", "args_os"];
     let line = find(&tokens, &["std", ":", ":", "env"])
-        .or_else(|| functions.iter().find_map(|function| find(&tokens, &["env", ":", ":", function])))?;
+        .or_else(|| functions.iter().find_map(|function| find(&tokens, &["env", ":", ":", *function])))?;
     Some(format!("{}:{line}: reads the environment; only cli does, and passes settings down", source.path))
 }
 

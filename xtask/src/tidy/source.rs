@@ -46,7 +46,7 @@ impl Source {
 
     /// A file of integration tests or benches.
     pub fn is_test(&self) -> bool {
-        self.path.contains("/tests/") || self.path.contains("/benches/")
+        ["/tests/", "/benches/", "/tests.rs"].iter().any(|part| self.path.contains(part))
     }
 
     /// A file that begins a crate: a library, a binary, or an integration test.

@@ -14,6 +14,7 @@ use crate::failure::Usage;
 use crate::target::{self, Ready};
 use figures::Report;
 use load::Plan;
+use prompts::Wanted;
 use std::io::Write as _;
 use std::sync::Arc;
 
@@ -48,10 +49,9 @@ pub async fn run(bench: Bench, settings: Settings) -> anyhow::Result<()> {
 async fn measure(bench: &Bench, ready: &Ready) -> anyhow::Result<Report> {
     let requests = bench.requests.unwrap_or(4 * bench.clients) as usize;
     let warmup = bench.warmup as usize;
-    let input_tokens = bench.input_tokens as usize;
     let random = random::Random::new(bench.seed);
-    let prompts =
-        prompts::make(&ready.client, &ready.model, warmup + requests, input_tokens, bench.chat, random.fork(1)).await?;
+    let wanted = Wanted { count: warmup + requests, tokens: bench.input_tokens as usize, chat: bench.chat };
+    let prompts = prompts::make(&ready.client, &ready.model, wanted, random.fork(1)).await?;
     let exact = prompts.exact;
     let mut texts = prompts.texts;
     let measured = texts.split_off(warmup);

@@ -9,7 +9,7 @@ fn wrong_usage_exits_with_2_and_names_the_way_out() {
         (&["serve", "--isa", "amx"][..], "amx is not built yet"),
         (&["serve", "--kv-memory", "1G"], "write for example 512MB or 1GiB"),
         (&["serve", "--listen", "8080"], "is not HOST:PORT"),
-        (&["serve", "--grace-ms", "-1"], "--grace-ms"),
+        (&["serve", "--grace-ms", "soon"], "--grace-ms"),
         (&["serve", "--log", "loud"], "such as text/info"),
         (&["serve", "--config", "/nonexistent/a.toml"], "/nonexistent/a.toml cannot be read"),
         (&["chat", "--model", "a", "--model", "b", "hi"], "takes one model"),

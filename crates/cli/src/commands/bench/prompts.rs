@@ -104,25 +104,29 @@ const WORDS: [&str; 96] = [
     "moment",
 ];
 
+/// What to make.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted {
+    pub count: usize,
+    /// Of each prompt.
+    pub tokens: usize,
+    /// The prompts are messages of a chat.
+    pub chat: bool,
+}
+
 pub struct Prompts {
     pub texts: Vec<String>,
     /// Every prompt has exactly the tokens asked for, by the server's own tokenizer.
     pub exact: bool,
 }
 
-/// `count` different prompts of `tokens` tokens. Exact where the server has `/tokenize` and `/detokenize` (as vLLM,
+/// Different prompts. Exact where the server has `/tokenize` and `/detokenize` (as vLLM,
 /// llama-server and this product have), else of as many words. A chat's template adds its own tokens on top.
 ///
 /// # Errors
 /// The server stops answering in the middle.
-pub async fn make(
-    client: &Client,
-    model: &str,
-    count: usize,
-    tokens: usize,
-    chat: bool,
-    mut random: Random,
-) -> anyhow::Result<Prompts> {
+pub async fn make(client: &Client, model: &str, wanted: Wanted, mut random: Random) -> anyhow::Result<Prompts> {
+    let Wanted { count, tokens, chat } = wanted;
     let mut texts: Vec<String> = (0..count).map(|_| words(tokens, &mut random)).collect();
     let tokenizer = Tokenizer { client, model, special: !chat };
     if texts.is_empty() || tokenizer.encode(&texts[0]).await.is_none() {

@@ -51,12 +51,13 @@ impl Conversation {
     /// The server cannot be reached, refuses, or fails in the middle.
     pub async fn ask(&mut self, client: &Client, question: String) -> anyhow::Result<Reply> {
         self.turns.push(json!({"role": "user", "content": question}));
+        let body = self.body();
         let mut text = String::new();
         let result = tokio::select! {
-            result = receive(client, &self.body(), &mut text) => result.map(|()| Reply::Whole),
+            result = receive(client, &body, &mut text) => result.map(|()| Reply::Whole),
             _ = tokio::signal::ctrl_c() => Ok(Reply::Stopped),
         };
-        println!();
+        writeln!(std::io::stdout())?;
         match &result {
             Err(_) => drop(self.turns.pop()),
             Ok(_) => self.turns.push(json!({"role": "assistant", "content": text})),
