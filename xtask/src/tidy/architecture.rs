@@ -103,9 +103,8 @@ mod tests {
         ))
     }
 
-    fn workspace(members: &[(&str, &[&str], &[&str])]) -> Workspace {
-        Workspace::sample(members)
-    }
+    /// Name, dependencies, dependencies of tests.
+    type Sample = (&'static str, &'static [&'static str], &'static [&'static str]);
 
     const ROWS: &str = "| `top` | all | `mid` |\n| `mid` | some `x` | `low` |\n| `low` | – | – |\n";
 
@@ -115,20 +114,21 @@ mod tests {
         assert_eq!(architecture.edges["mid"], BTreeSet::from(["low".to_owned()]));
         assert!(architecture.edges["low"].is_empty());
         assert_eq!(architecture.below("top").len(), 2);
-        let good = workspace(&[("top", &["mid"], &["low"]), ("mid", &["low"], &[]), ("low", &[], &[])]);
+        let good = Workspace::sample(&[("top", &["mid"], &["low"]), ("mid", &["low"], &[]), ("low", &[], &[])]);
         assert_eq!(architecture.check(&good), Vec::<String>::new());
     }
 
     #[test]
     fn each_disagreement_fails() {
         let architecture = document(ROWS);
-        for (members, part) in [
-            (vec![("top", &["mid", "low"][..], &[][..]), ("mid", &[], &[]), ("low", &[], &[])], "edge is not in"),
-            (vec![("top", &[], &[]), ("mid", &[], &[]), ("low", &[], &["mid"])], "not below it"),
-            (vec![("top", &[], &[]), ("mid", &[], &[])], "there is no crate `low`"),
-            (vec![("top", &[], &[]), ("mid", &[], &[]), ("low", &[], &[]), ("new", &[], &[])], "has no row"),
-        ] {
-            let problems = architecture.check(&workspace(&members));
+        let cases: [(&[Sample], &str); 4] = [
+            (&[("top", &["mid", "low"], &[]), ("mid", &[], &[]), ("low", &[], &[])], "edge is not in"),
+            (&[("top", &[], &[]), ("mid", &[], &[]), ("low", &[], &["mid"])], "not below it"),
+            (&[("top", &[], &[]), ("mid", &[], &[])], "there is no crate `low`"),
+            (&[("top", &[], &[]), ("mid", &[], &[]), ("low", &[], &[]), ("new", &[], &[])], "has no row"),
+        ];
+        for (members, part) in cases {
+            let problems = architecture.check(&Workspace::sample(members));
             assert!(problems.len() == 1 && problems[0].contains(part), "{problems:?}");
         }
     }
@@ -136,7 +136,7 @@ mod tests {
     #[test]
     fn absences_agree() {
         let architecture = Architecture::parse("## Absences\n- Nothing. [unsafe]\n- Else. [other]\n");
-        let problems = architecture.check(&workspace(&[]));
+        let problems = architecture.check(&Workspace::sample(&[]));
         assert_eq!(problems.len(), ABSENCES.len(), "{problems:?}");
         assert!(problems.iter().any(|problem| problem.contains("[other]")));
     }

@@ -148,8 +148,8 @@ fn unused(name: &str, member: &Member, sources: &[Source]) -> Vec<String> {
     };
     let everywhere = words(&own);
     let product = words(&own.iter().copied().filter(|source| !source.is_test()).collect::<Vec<_>>());
-    let missing =
-        member.declared.iter().filter(|(ident, dev)| !if *dev { &everywhere } else { &product }.contains(ident));
+    let is_named = |ident: &String, dev: bool| if dev { everywhere.contains(ident) } else { product.contains(ident) };
+    let missing = member.declared.iter().filter(|(ident, dev)| !is_named(ident, *dev));
     missing.map(|(ident, _)| format!("{name} declares the dependency `{ident}` and never names it")).collect()
 }
 
