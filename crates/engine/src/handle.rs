@@ -66,7 +66,7 @@ impl Engine {
         let model = Model::load(path, LoadSettings { quantize_q8_0: load.quantize_q8_0 }, compute, progress)?;
         let blocks = kv_blocks(&model, load.kv_memory_bytes)?;
         let text = ModelText { tokenizer: model.tokenizer().clone(), template: model.template().clone() };
-        Self::start_with_text(ModelExecutor::new(model, blocks), Arc::new(text), settings)
+        Self::start_with_text(ModelExecutor::new(model, blocks)?, Arc::new(text), settings)
     }
 
     /// Starts an engine over any executor.

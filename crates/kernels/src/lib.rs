@@ -9,6 +9,7 @@ pub mod isa;
 pub mod matmul;
 pub mod pool;
 pub mod quant;
+mod memory;
 mod simd;
 
 use std::sync::Arc;
@@ -24,7 +25,11 @@ pub enum Error {
     IsaNotBuilt { available: String },
     #[error("{threads} threads were asked for; this machine allows 1 to {max}")]
     Threads { threads: usize, max: usize },
-    #[error("{what}: {got} bytes given, {want} needed")]
+    #[error("a compute thread could not be started: {0}")]
+    Spawn(String),
+    #[error("head dimension {head_dim} is not a multiple of 16 up to {max}")]
+    HeadDim { head_dim: usize, max: usize },
+    #[error("{what}: {got} given, {want} needed")]
     Length { what: &'static str, got: usize, want: usize },
     #[error("{inputs} inputs per row is not a multiple of the {block} weights of a {format} block")]
     Ragged { inputs: usize, block: usize, format: &'static str },

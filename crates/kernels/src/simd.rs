@@ -1,1 +1,188 @@
-//! Sixteen float32 lanes, written once for every instruction set.
+//! Sixteen float32 lanes, so that a kernel is written once and instantiated for every instruction set.
+//!
+//! A [`Simd`] value is a token: holding one proves that the processor has the instruction set, which makes its methods
+//! safe. Lane results are IEEE 754 single operations, so every implementation gives the same bits. Kernels must
+//! be `#[inline(always)]` down to the token's methods: only then are they compiled for the token's instruction set.
+
+pub mod scalar;
+#[cfg(target_arch = "x86_64")]
+pub mod x86;
+
+use crate::isa::Isa;
+
+/// Lanes of every vector here.
+pub const LANES: usize = 16;
+
+
+/// One instruction set's sixteen lanes.
+pub trait Simd: Copy {
+    /// Sixteen float32.
+    type F: Copy;
+    /// Sixteen 32-bit integers.
+    type I: Copy;
+    /// One register holds all lanes, and there are 32 of them.
+    const WIDE: bool;
+    /// The lanes are a plain array.
+    const PORTABLE: bool;
+
+    fn splat(self, value: f32) -> Self::F;
+    fn load(self, from: &[f32; LANES]) -> Self::F;
+    fn store(self, value: Self::F, to: &mut [f32; LANES]);
+    fn add(self, a: Self::F, b: Self::F) -> Self::F;
+    fn sub(self, a: Self::F, b: Self::F) -> Self::F;
+    fn mul(self, a: Self::F, b: Self::F) -> Self::F;
+    fn div(self, a: Self::F, b: Self::F) -> Self::F;
+    /// The larger one; `b` where either is NaN.
+    fn max(self, a: Self::F, b: Self::F) -> Self::F;
+    /// The smaller one; `b` where either is NaN.
+    fn min(self, a: Self::F, b: Self::F) -> Self::F;
+    /// a · b + c, rounded once.
+    fn fma(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F;
+    /// a · 2ⁿ for whole n with normal results; n is given as float32.
+    fn scale_by_power_of_two(self, a: Self::F, n: Self::F) -> Self::F;
+    /// Rounds to bf16 (nearest even), kept as float32.
+    fn round_bf16(self, a: Self::F) -> Self::F;
+
+    fn load_f16(self, from: &[u16; LANES]) -> Self::F;
+    fn load_i8(self, from: &[i8; LANES]) -> Self::F;
+    fn load_bits(self, from: &[u32; LANES]) -> Self::I;
+    /// The low halves of the lanes as bf16.
+    fn low_bf16(self, pairs: Self::I) -> Self::F;
+    /// The high halves of the lanes as bf16.
+    fn high_bf16(self, pairs: Self::I) -> Self::F;
+    /// Bits SHIFT … SHIFT + 3 of each lane, as 0 … 15.
+    fn nibble_unsigned<const SHIFT: u32>(self, bits: Self::I) -> Self::F;
+    /// Bits SHIFT … SHIFT + 3 of each lane, as −8 … 7.
+    fn nibble_signed<const SHIFT: u32>(self, bits: Self::I) -> Self::F;
+    /// The table's entry at bits SHIFT … SHIFT + 3 of each lane.
+    fn nibble_table<const SHIFT: u32>(self, bits: Self::I, table: &[f32; 16]) -> Self::F;
+    /// Hints that the line at `address` is wanted soon.
+    fn prefetch(self, address: *const u8);
+
+    fn zero(self) -> Self::F {
+        self.splat(0.0)
+    }
+
+    /// Sum of the lanes in the fixed tree: halves are added until one lane is left.
+    #[inline(always)]
+    fn reduce_add(self, value: Self::F) -> f32 {
+        let mut lanes = [0.0; LANES];
+        self.store(value, &mut lanes);
+        for half in [8, 4, 2, 1] {
+            for lane in 0..half {
+                lanes[lane] += lanes[lane + half];
+            }
+        }
+        lanes[0]
+    }
+
+    #[inline(always)]
+    fn reduce_max(self, value: Self::F) -> f32 {
+        let mut lanes = [0.0; LANES];
+        self.store(value, &mut lanes);
+        lanes.into_iter().fold(f32::NEG_INFINITY, |a, b| if a > b { a } else { b })
+    }
+}
+
+/// A piece of work that is instantiated for each instruction set. `run` must be `#[inline(always)]`.
+pub trait Kernel {
+    type Output;
+    fn run<S: Simd>(self, simd: S) -> Self::Output;
+}
+
+/// Runs `kernel` with the lanes of `isa`, denormals flushed to zero. `isa` must be available, as `Compute` guarantees.
+pub fn dispatch<K: Kernel>(isa: Isa, kernel: K) -> K::Output {
+    debug_assert!(isa.is_available());
+    let _flush = FlushDenormals::enter();
+    match isa {
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2 => x86::run_avx2(kernel),
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512 => x86::run_avx512(kernel),
+        _ => kernel.run(scalar::Scalar),
+    }
+}
+
+/// As [`dispatch`], for kernels that have a portable path of their own: they are never compiled for the portable lanes,
+/// where their register blocks would become thousands of scalar operations.
+pub fn dispatch_vector<K: Kernel>(isa: Isa, kernel: K) -> K::Output {
+    debug_assert!(isa.is_available());
+    let _flush = FlushDenormals::enter();
+    match isa {
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2 => x86::run_avx2(kernel),
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512 => x86::run_avx512(kernel),
+        _ => unreachable!("invariant: {} has a path of its own", isa.name()),
+    }
+}
+
+/// Denormals are zero and results flush to zero while this lives; the thread's former mode comes back afterwards.
+struct FlushDenormals {
+    #[cfg(target_arch = "x86_64")]
+    former: u32,
+    #[cfg(target_arch = "aarch64")]
+    former: u64,
+}
+
+#[cfg(target_arch = "x86_64")]
+impl FlushDenormals {
+    const FTZ_DAZ: u32 = 0x8040;
+
+    fn enter() -> Self {
+        let former = Self::read();
+        Self::write(former | Self::FTZ_DAZ);
+        Self { former }
+    }
+
+    fn read() -> u32 {
+        let mut mode = 0u32;
+        // SAFETY: stores the control register of this thread to a live u32.
+        unsafe { std::arch::asm!("stmxcsr [{}]", in(reg) &mut mode, options(nostack, preserves_flags)) };
+        mode
+    }
+
+    fn write(mode: u32) {
+        // SAFETY: only the denormal bits ever differ from the thread's own mode; no exception is unmasked.
+        unsafe { std::arch::asm!("ldmxcsr [{}]", in(reg) &mode, options(nostack, preserves_flags)) };
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+impl Drop for FlushDenormals {
+    fn drop(&mut self) {
+        if self.former & Self::FTZ_DAZ != Self::FTZ_DAZ {
+            Self::write(self.former);
+        }
+    }
+}
+
+#[cfg(target_arch = "aarch64")]
+impl FlushDenormals {
+    const FZ: u64 = 1 << 24;
+
+    fn enter() -> Self {
+        let former: u64;
+        // SAFETY: reads and writes this thread's floating-point mode; only FZ changes.
+        unsafe {
+            std::arch::asm!("mrs {}, fpcr", out(reg) former);
+            std::arch::asm!("msr fpcr, {}", in(reg) former | Self::FZ);
+        }
+        Self { former }
+    }
+}
+
+#[cfg(target_arch = "aarch64")]
+impl Drop for FlushDenormals {
+    fn drop(&mut self) {
+        // SAFETY: restores what `enter` read.
+        unsafe { std::arch::asm!("msr fpcr, {}", in(reg) self.former) };
+    }
+}
+
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+impl FlushDenormals {
+    fn enter() -> Self {
+        Self {}
+    }
+}

@@ -15,6 +15,9 @@ pub enum Error {
     Tensor { name: String, reason: String },
     #[error("chat template: {0}")]
     Template(String),
+    /// The template works and does not take these messages: the caller's to mend.
+    #[error("the model's chat template refuses these messages: {0}")]
+    TemplateRefused(String),
     #[error("tokenizer: {0}")]
     Tokenizer(String),
     #[error(transparent)]

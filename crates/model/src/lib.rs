@@ -11,10 +11,11 @@ pub mod layers;
 pub mod text;
 pub mod weights;
 
-pub use batch::{Batch, Span};
+pub use batch::{Batch, BatchError, Span};
 pub use compute::compute;
 pub use error::Error;
 
+use layers::{Decoder, Loader};
 use orrery_kernels::{Compute, attention::KvCache};
 use std::path::Path;
 use std::sync::Arc;
@@ -32,12 +33,31 @@ pub struct Model {
     hyper: weights::Hyper,
     tokenizer: Arc<text::Tokenizer>,
     template: Arc<text::ChatTemplate>,
+    decoder: Decoder,
+    weight_bytes: usize,
 }
 
 impl Model {
     /// Reads a GGUF file or a Hugging Face folder. `progress` gets values from 0 to 1.
-    pub fn load(_path: &Path, _settings: LoadSettings, _compute: Compute, _progress: &mut dyn FnMut(f32)) -> Result<Self, Error> {
-        todo!()
+    pub fn load(
+        path: &Path,
+        settings: LoadSettings,
+        compute: Compute,
+        progress: &mut dyn FnMut(f32),
+    ) -> Result<Self, Error> {
+        let checkpoint = weights::Checkpoint::open(path)?;
+        let hyper = checkpoint.hyper().clone();
+        let tokenizer = text::Tokenizer::new(checkpoint.text())?;
+        if tokenizer.vocabulary() > hyper.vocabulary {
+            let reason = format!("{} tokens, but the model has {}", tokenizer.vocabulary(), hyper.vocabulary);
+            return Err(Error::Tokenizer(reason));
+        }
+        let template = text::ChatTemplate::new(checkpoint.text(), &tokenizer)?;
+        let mut loader = Loader::new(&checkpoint, settings, &compute, progress);
+        let decoder = arch::build(&mut loader)?;
+        let weight_bytes = loader.packed_bytes();
+        loader.finish()?;
+        Ok(Self { compute, hyper, tokenizer: Arc::new(tokenizer), template: Arc::new(template), decoder, weight_bytes })
     }
 
     pub fn hyper(&self) -> &weights::Hyper {
@@ -58,12 +78,12 @@ impl Model {
 
     /// Bytes of memory that the packed weights take.
     pub fn weight_bytes(&self) -> usize {
-        todo!()
+        self.weight_bytes
     }
 
     /// A cache of `blocks` KV blocks for this model.
-    pub fn kv_cache(&self, blocks: usize) -> KvCache {
-        KvCache::new(self.hyper.layers, blocks, self.hyper.kv_heads, self.hyper.head_dim)
+    pub fn kv_cache(&self, blocks: usize) -> Result<KvCache, Error> {
+        Ok(KvCache::new(self.hyper.layers, blocks, self.hyper.kv_heads, self.hyper.head_dim)?)
     }
 
     /// Bytes of one KV block over all layers.
@@ -72,8 +92,9 @@ impl Model {
     }
 
     /// Runs the batch: stores its keys and values, and leaves one row of logits for each of `batch.logits_rows` in
-    /// `logits` (resized). The caller guarantees positions below the context and blocks of its own.
-    pub fn forward(&mut self, _batch: &Batch, _kv: &mut KvCache, _logits: &mut Vec<f32>) {
-        todo!()
+    /// `logits` (resized). The caller guarantees what [`Batch::check`] checks.
+    pub fn forward(&mut self, batch: &Batch, kv: &mut KvCache, logits: &mut Vec<f32>) {
+        debug_assert_eq!(batch.check(self.hyper.vocabulary, self.hyper.context, kv.blocks()), Ok(()));
+        self.decoder.forward(&self.compute, batch, kv, logits);
     }
 }

@@ -48,7 +48,11 @@ fn requests() -> Vec<Request> {
             let mut prompt = prefix[..shared].to_vec();
             prompt.extend((0..1 + random.below(60)).map(|_| random.below(256) as u32));
             Request {
-                sampling: if i % 2 == 0 { Sampling { temperature: 0.0, ..Sampling::default() } } else { sampled.clone() },
+                sampling: if i % 2 == 0 {
+                    Sampling { temperature: 0.0, ..Sampling::default() }
+                } else {
+                    sampled.clone()
+                },
                 n: if i == 5 { 3 } else { 1 },
                 ignore_eos: true,
                 logprobs: Some(4),
@@ -111,7 +115,12 @@ async fn check_same(name: &str) {
     let cached = Settings { prefix_cache: true, sequences_max: 3, ..plain.settings.clone() };
     let stats = check("cached", Variant { settings: cached.clone(), ..plain.clone() }, 2).await;
     assert!(stats.prefix_hits_tokens > 0, "the cache was used");
-    let stats = check("preempted", Variant { blocks: 8, settings: Settings { sequences_max: 8, ..cached }, ..plain.clone() }, 2).await;
+    let stats = check(
+        "preempted",
+        Variant { blocks: 8, settings: Settings { sequences_max: 8, ..cached }, ..plain.clone() },
+        2,
+    )
+    .await;
     assert!(stats.preemptions > 0, "memory ran out");
     check("2 threads", Variant { threads: 2, ..plain.clone() }, 1).await;
     for isa in Isa::available() {

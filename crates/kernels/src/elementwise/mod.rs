@@ -1,54 +1,127 @@
-//! Norms, rotary embedding, activation functions and sums, each one polynomial and one reduction order for every
+//! Norms, rotary embedding, activation functions and sums: one polynomial and one reduction order for every
 //! instruction set.
+//!
+//! Reductions run in sixteen lanes over the row, then in a fixed tree of halves. Rows are divided among threads, never
+//! the sums of a row.
+
+mod exp;
+mod norm;
+mod rope;
+
+pub(crate) use exp::exp;
+pub use exp::log_sum_exp;
+pub use norm::{rms_norm, rms_norm_heads};
+pub use rope::{Angles, Rope};
 
 use crate::Compute;
+use crate::memory::Disjoint;
+use crate::simd::{Kernel, LANES, Simd, dispatch};
 
-/// out = x / √(mean(x²) + eps) · weight, for each row of `weight.len()` values. `x` has row stride `stride`.
-pub fn rms_norm(_compute: &Compute, _x: &[f32], _weight: &[f32], _eps: f32, _out: &mut [f32]) {
-    todo!()
+/// Values that are worth a thread of their own.
+const ITEM_VALUES: usize = 16 * 1024;
+
+/// Calls `work` with ranges of rows, on several threads where there is enough to do.
+fn by_rows(compute: &Compute, rows: usize, width: usize, work: &(dyn Fn(std::ops::Range<usize>) + Sync)) {
+    let chunk = (ITEM_VALUES / width.max(1)).max(1);
+    compute.pool().each(rows.div_ceil(chunk), &|index| work(index * chunk..((index + 1) * chunk).min(rows)));
 }
 
-/// The same, in place, over `heads` consecutive groups of `weight.len()` values at the start of each row (QK-norm).
-pub fn rms_norm_heads(_compute: &Compute, _x: &mut [f32], _stride: usize, _heads: usize, _weight: &[f32], _eps: f32) {
-    todo!()
+/// out_i = silu(gate_i) · up_i with silu(x) = x / (1 + exp(−x)); `gate_up` has rows of [gate | up] of `width` values each,
+/// `out` rows of `width`.
+pub fn silu_mul(compute: &Compute, gate_up: &[f32], width: usize, out: &mut [f32]) {
+    assert_eq!(gate_up.len(), 2 * out.len(), "gate and up for each output");
+    let isa = compute.isa();
+    let places = Disjoint::new(out);
+    by_rows(compute, gate_up.len() / (2 * width), width, &|rows| {
+        for row in rows {
+            let (gate, up) = gate_up[row * 2 * width..][..2 * width].split_at(width);
+            // SAFETY: each row belongs to one item.
+            let out = unsafe { places.part(row * width, width) };
+            dispatch(isa, SiluMul { gate, up, out });
+        }
+    });
 }
 
-/// out_i = silu(gate_i) · up_i; `gate_up` has rows of [gate | up], `out` rows of half that length.
-pub fn silu_mul(_compute: &Compute, _gate_up: &[f32], _width: usize, _out: &mut [f32]) {
-    todo!()
+struct SiluMul<'a> {
+    gate: &'a [f32],
+    up: &'a [f32],
+    out: &'a mut [f32],
+}
+
+impl Kernel for SiluMul<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let mut first = 0;
+        while first < self.out.len() {
+            let (gate, up) = (load_tail(simd, &self.gate[first..]), load_tail(simd, &self.up[first..]));
+            let e = exp::exp(simd, simd.sub(simd.zero(), gate));
+            let silu = simd.div(gate, simd.add(simd.splat(1.0), e));
+            store_tail(simd, simd.mul(silu, up), &mut self.out[first..]);
+            first += LANES;
+        }
+    }
 }
 
 /// x += y
-pub fn add(_compute: &Compute, _x: &mut [f32], _y: &[f32]) {
-    todo!()
+pub fn add(compute: &Compute, x: &mut [f32], y: &[f32]) {
+    assert_eq!(x.len(), y.len(), "as many values on both sides");
+    let isa = compute.isa();
+    let len = x.len();
+    let places = Disjoint::new(x);
+    compute.pool().each(len.div_ceil(ITEM_VALUES), &|item| {
+        let first = item * ITEM_VALUES;
+        let count = ITEM_VALUES.min(len - first);
+        // SAFETY: each item has its own range.
+        dispatch(isa, Add { x: unsafe { places.part(first, count) }, y: &y[first..first + count] });
+    });
 }
 
-/// Adds `bias` to the first `bias.len()` values of each row of length `stride`.
-pub fn add_bias(_compute: &Compute, _x: &mut [f32], _stride: usize, _bias: &[f32]) {
-    todo!()
-}
-
-/// Rotary position embedding in the rotate-half form (Su et al., 2021; GGML's NEOX order).
-pub struct Rope {
-    inverse_frequencies: Vec<f64>,
-    /// Multiplies sin and cos (YaRN's attention factor); 1 without scaling.
-    magnitude: f32,
-}
-
-impl Rope {
-    /// `inverse_frequencies`: one per pair of dimensions, scaling applied.
-    pub fn new(inverse_frequencies: Vec<f64>, magnitude: f32) -> Self {
-        Self { inverse_frequencies, magnitude }
-    }
-
-    /// Rotates the first `heads` heads of `head_dim` in each row of length `stride`; `positions` has one entry a row.
-    pub fn apply(&self, _compute: &Compute, _x: &mut [f32], _stride: usize, _heads: usize, _head_dim: usize, _positions: &[u32]) {
-        let _ = (&self.inverse_frequencies, self.magnitude);
-        todo!()
+/// Adds `bias` to the values `column .. column + bias.len()` of each row of length `stride`.
+pub fn add_bias(compute: &Compute, x: &mut [f32], stride: usize, column: usize, bias: &[f32]) {
+    for row in x.chunks_exact_mut(stride) {
+        dispatch(compute.isa(), Add { x: &mut row[column..column + bias.len()], y: bias });
     }
 }
 
-/// log(Σ exp(x)) of a row of logits, and its maximum.
-pub fn log_sum_exp(_row: &[f32]) -> f32 {
-    todo!()
+struct Add<'a> {
+    x: &'a mut [f32],
+    y: &'a [f32],
+}
+
+impl Kernel for Add<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let mut first = 0;
+        while first < self.x.len() {
+            let sum = simd.add(load_tail(simd, &self.x[first..]), load_tail(simd, &self.y[first..]));
+            store_tail(simd, sum, &mut self.x[first..]);
+            first += LANES;
+        }
+    }
+}
+
+/// The first sixteen values, zeros past the end.
+#[inline(always)]
+fn load_tail<S: Simd>(simd: S, from: &[f32]) -> S::F {
+    if let Some(lanes) = from.first_chunk::<LANES>() {
+        return simd.load(lanes);
+    }
+    let mut lanes = [0.0; LANES];
+    lanes[..from.len()].copy_from_slice(from);
+    simd.load(&lanes)
+}
+
+#[inline(always)]
+fn store_tail<S: Simd>(simd: S, value: S::F, to: &mut [f32]) {
+    if let Some(lanes) = to.first_chunk_mut::<LANES>() {
+        return simd.store(value, lanes);
+    }
+    let mut lanes = [0.0; LANES];
+    simd.store(value, &mut lanes);
+    let len = to.len();
+    to.copy_from_slice(&lanes[..len]);
 }

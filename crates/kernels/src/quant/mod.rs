@@ -1,9 +1,13 @@
 //! Weights: the storage formats of model files, and the packed form that the kernels multiply.
 //!
-//! [`formats`] decodes what files hold, [`pack`] lays it out for the processor. Start at [`Packed`].
+//! [`formats`] names and measures what files hold, [`decode`] reads it, [`pack`] lays it out for the processor. Start
+//! at [`Packed`].
 
+pub mod decode;
 pub mod formats;
+pub mod half;
 pub mod pack;
 
-pub use formats::{Format, dequantize, quantize_q8_0};
+pub use decode::{Block, decode_block, dequantize, quantize_q8_0};
+pub use formats::Format;
 pub use pack::{Packed, Source};

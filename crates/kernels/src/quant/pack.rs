@@ -1,7 +1,25 @@
 //! The packed form of a weight matrix: tiles of 16 outputs × 32 inputs, laid out for vector units.
+//!
+//! Codes and scales are two streams, both ordered [tile][block]. One code block (16 columns c, 32 inputs k, pair p = k/2):
+//!
+//! ```text
+//! nibbles  256 B   line j = p/4, 16 lanes of 32 bits: lane c holds even k in bits 4(p%4)…, odd k in bits 16 + 4(p%4)…
+//! bytes    512 B   [k][c]
+//! bf16   1,024 B   [p][c][k%2], a row of an AMX tile
+//! ```
+//!
+//! A scale block holds, for each 32 or 16 inputs, 16 scales and then 16 minima where the format has them.
+//! The pair order makes a code line a table look-up away from an AMX bf16 tile row, and its halves away from lanes.
 
 use super::Format;
+use super::decode::{Block, decode_block};
+use super::half::{bf16_to_f32, f16_to_f32, f32_to_bf16, f32_to_f16};
+use crate::memory::{Aligned, Disjoint};
+use crate::simd::LANES;
 use crate::{Compute, Error};
+
+/// Inputs of one block.
+pub(crate) const BLOCK: usize = 32;
 
 /// Rows of a weight matrix as a file stores them: `outputs` rows of `inputs` weights, row-major.
 pub struct Source<'a> {
@@ -13,15 +31,135 @@ pub struct Source<'a> {
     pub row_order: Option<&'a [u32]>,
 }
 
+/// How codes are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Codes {
+    /// Nibbles 0 … 15.
+    Unsigned,
+    /// Nibbles −8 … 7, two's complement.
+    Signed,
+    /// Nibbles that index IQ4's table.
+    Table,
+    Byte,
+    /// No codes: the weights themselves.
+    Bf16,
+}
+
+impl Codes {
+    pub(crate) const fn block_bytes(self) -> usize {
+        match self {
+            Codes::Unsigned | Codes::Signed | Codes::Table => 256,
+            Codes::Byte => 512,
+            Codes::Bf16 => 1024,
+        }
+    }
+}
+
+/// IQ4_NL's code book (GGML's `kvalues_iq4nl`).
+pub(crate) const IQ4_VALUES: [i8; 16] = [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113];
+
+/// What a scale block holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Scales {
+    /// f16 as in the file, or f32 where scales are products.
+    pub half: bool,
+    /// Inputs that share a scale: 32 or 16; 0 without scales.
+    pub inputs: usize,
+    pub has_min: bool,
+}
+
+impl Scales {
+    pub(crate) const fn block_bytes(self) -> usize {
+        if self.inputs == 0 {
+            return 0;
+        }
+        let numbers = (BLOCK / self.inputs) * LANES * if self.has_min { 2 } else { 1 };
+        numbers * if self.half { 2 } else { 4 }
+    }
+}
+
 /// A weight matrix [outputs × inputs], packed.
 pub struct Packed {
     outputs: usize,
     inputs: usize,
+    codes: Codes,
+    scales: Scales,
+    code_bytes: Aligned<u8>,
+    scale_bytes: Aligned<u8>,
+}
+
+fn layout_of(format: Format) -> (Codes, Scales) {
+    let scales = |half, inputs, has_min| Scales { half, inputs, has_min };
+    match format {
+        Format::F32 | Format::F16 | Format::BF16 => (Codes::Bf16, scales(false, 0, false)),
+        Format::Q4_0 => (Codes::Signed, scales(true, 32, false)),
+        Format::Q4_1 => (Codes::Unsigned, scales(true, 32, true)),
+        Format::Q5_0 | Format::Q8_0 => (Codes::Byte, scales(true, 32, false)),
+        Format::Q5_1 => (Codes::Byte, scales(true, 32, true)),
+        Format::Q2_K => (Codes::Unsigned, scales(false, 16, true)),
+        Format::Q3_K => (Codes::Signed, scales(false, 16, false)),
+        Format::Q4_K => (Codes::Unsigned, scales(false, 32, true)),
+        Format::Q5_K => (Codes::Byte, scales(false, 32, true)),
+        Format::Q6_K => (Codes::Byte, scales(false, 16, false)),
+        Format::IQ4_NL => (Codes::Table, scales(true, 32, false)),
+        Format::IQ4_XS => (Codes::Table, scales(false, 32, false)),
+    }
 }
 
 impl Packed {
-    pub fn pack(_compute: &Compute, _source: &Source<'_>) -> Result<Self, Error> {
-        todo!()
+    /// Packs on all threads. Refuses byte counts that do not fit the shape, and rows that are no whole number of blocks.
+    /// F32 and F16 weights are rounded to bf16.
+    pub fn pack(compute: &Compute, source: &Source<'_>) -> Result<Self, Error> {
+        let format = source.format;
+        if !source.inputs.is_multiple_of(format.block_len()) {
+            return Err(Error::Ragged { inputs: source.inputs, block: format.block_len(), format: format.name() });
+        }
+        let row_bytes = source.inputs / format.block_len() * format.block_bytes();
+        let want = row_bytes.saturating_mul(source.outputs);
+        if source.bytes.len() != want {
+            return Err(Error::Length { what: "weight matrix", got: source.bytes.len(), want });
+        }
+        if let Some(order) = source.row_order {
+            let reaches = order.iter().all(|&row| (row as usize) < source.outputs);
+            if order.len() != source.outputs || !reaches {
+                return Err(Error::Length { what: "row order", got: order.len(), want: source.outputs });
+            }
+        }
+        let (codes, scales) = layout_of(format);
+        let tiles = source.outputs.div_ceil(LANES);
+        let blocks = source.inputs.div_ceil(BLOCK);
+        let mut packed = Self {
+            outputs: source.outputs,
+            inputs: source.inputs,
+            codes,
+            scales,
+            code_bytes: Aligned::zeroed(tiles * blocks * codes.block_bytes()),
+            scale_bytes: Aligned::zeroed(tiles * blocks * scales.block_bytes()),
+        };
+        packed.fill(compute, source, row_bytes, blocks);
+        Ok(packed)
+    }
+
+    fn fill(&mut self, compute: &Compute, source: &Source<'_>, row_bytes: usize, blocks: usize) {
+        let (codes, scales) = (self.codes, self.scales);
+        let (code_len, scale_len) = (blocks * codes.block_bytes(), blocks * scales.block_bytes());
+        let all_codes = Disjoint::new(self.code_bytes.as_mut_slice());
+        let all_scales = Disjoint::new(self.scale_bytes.as_mut_slice());
+        compute.pool().each(source.outputs.div_ceil(LANES), &|tile| {
+            // SAFETY: each tile has its own range.
+            let (code, scale) = unsafe {
+                (all_codes.part(tile * code_len, code_len), all_scales.part(tile * scale_len, scale_len))
+            };
+            for column in 0..LANES.min(source.outputs - tile * LANES) {
+                let output = tile * LANES + column;
+                let row = source.row_order.map_or(output, |order| order[output] as usize);
+                let bytes = &source.bytes[row * row_bytes..][..row_bytes];
+                match codes {
+                    Codes::Bf16 => pack_float_row(source.format, bytes, column, code),
+                    _ => pack_coded_row(source.format, codes, scales, bytes, column, code, scale),
+                }
+            }
+        });
     }
 
     pub fn outputs(&self) -> usize {
@@ -34,11 +172,179 @@ impl Packed {
 
     /// Bytes of memory that the packed form takes.
     pub fn bytes(&self) -> usize {
-        todo!()
+        self.code_bytes.as_slice().len() + self.scale_bytes.as_slice().len()
     }
 
     /// The weights of one output row as float32 (an embedding row); `out` has `inputs` places.
-    pub fn row(&self, _output: usize, _out: &mut [f32]) {
-        todo!()
+    pub fn row(&self, output: usize, out: &mut [f32]) {
+        assert!(output < self.outputs, "row {output} of a matrix of {} rows", self.outputs);
+        assert_eq!(out.len(), self.inputs, "a row has one place for each input");
+        for (k, place) in out.iter_mut().enumerate() {
+            let code = self.code(output, k);
+            *place = match self.scale_and_min(output, k) {
+                None => code,
+                Some((scale, min)) => scale * code + min,
+            };
+        }
+    }
+
+    pub(crate) fn codes(&self) -> Codes {
+        self.codes
+    }
+
+    pub(crate) fn scales(&self) -> Scales {
+        self.scales
+    }
+
+    pub(crate) fn tiles(&self) -> usize {
+        self.outputs.div_ceil(LANES)
+    }
+
+    pub(crate) fn blocks(&self) -> usize {
+        self.inputs.div_ceil(BLOCK)
+    }
+
+    /// All code blocks of a tile.
+    pub(crate) fn tile_codes(&self, tile: usize) -> &[u8] {
+        let len = self.blocks() * self.codes.block_bytes();
+        &self.code_bytes.as_slice()[tile * len..][..len]
+    }
+
+    /// All scale blocks of a tile.
+    pub(crate) fn tile_scales(&self, tile: usize) -> &[u8] {
+        let len = self.blocks() * self.scales.block_bytes();
+        &self.scale_bytes.as_slice()[tile * len..][..len]
+    }
+
+    /// The code (or the weight itself) at (`output`, `k`), as a number.
+    pub(crate) fn code(&self, output: usize, k: usize) -> f32 {
+        let (column, pair, odd) = (output % LANES, k % BLOCK / 2, k % 2);
+        let size = self.codes.block_bytes();
+        let block = &self.tile_codes(output / LANES)[k / BLOCK * size..][..size];
+        let nibble = || {
+            let (at, shift) = nibble_place(column, pair, odd);
+            (block[at] >> shift) & 15
+        };
+        match self.codes {
+            Codes::Unsigned => f32::from(nibble()),
+            Codes::Signed => f32::from((nibble() << 4) as i8 >> 4),
+            Codes::Table => f32::from(IQ4_VALUES[nibble() as usize]),
+            Codes::Byte => f32::from(block[(k % BLOCK) * LANES + column] as i8),
+            Codes::Bf16 => {
+                let at = ((pair * LANES + column) * 2 + odd) * 2;
+                bf16_to_f32(u16::from_le_bytes([block[at], block[at + 1]]))
+            }
+        }
+    }
+
+    /// Scale and minimum at (`output`, `k`); the minimum is 0 where the format has none. `None` without scales.
+    pub(crate) fn scale_and_min(&self, output: usize, k: usize) -> Option<(f32, f32)> {
+        if self.scales.inputs == 0 {
+            return None;
+        }
+        let size = self.scales.block_bytes();
+        let block = &self.tile_scales(output / LANES)[k / BLOCK * size..][..size];
+        let rows = if self.scales.has_min { 2 } else { 1 };
+        let at = k % BLOCK / self.scales.inputs * rows * LANES + output % LANES;
+        let number = |at: usize| {
+            if self.scales.half {
+                f16_to_f32(u16::from_le_bytes([block[2 * at], block[2 * at + 1]]))
+            } else {
+                f32::from_le_bytes([block[4 * at], block[4 * at + 1], block[4 * at + 2], block[4 * at + 3]])
+            }
+        };
+        Some((number(at), if self.scales.has_min { number(at + LANES) } else { 0.0 }))
+    }
+}
+
+/// Byte and shift of a nibble within its code block.
+fn nibble_place(column: usize, pair: usize, odd: usize) -> (usize, u32) {
+    let bit = 16 * odd + 4 * (pair % 4);
+    (pair / 4 * 64 + column * 4 + bit / 8, bit as u32 % 8)
+}
+
+fn pack_float_row(format: Format, bytes: &[u8], column: usize, code: &mut [u8]) {
+    let mut put = |k: usize, value: u16| {
+        let at = k / BLOCK * 1024 + ((k % BLOCK / 2 * LANES + column) * 2 + k % 2) * 2;
+        code[at..at + 2].copy_from_slice(&value.to_le_bytes());
+    };
+    match format {
+        Format::F32 => {
+            for (k, b) in bytes.chunks_exact(4).enumerate() {
+                put(k, f32_to_bf16(f32::from_le_bytes([b[0], b[1], b[2], b[3]])));
+            }
+        }
+        Format::F16 => {
+            for (k, b) in bytes.chunks_exact(2).enumerate() {
+                put(k, f32_to_bf16(f16_to_f32(u16::from_le_bytes([b[0], b[1]]))));
+            }
+        }
+        _ => {
+            for (k, b) in bytes.chunks_exact(2).enumerate() {
+                put(k, u16::from_le_bytes([b[0], b[1]]));
+            }
+        }
+    }
+}
+
+fn pack_coded_row(
+    format: Format,
+    codes: Codes,
+    scales: Scales,
+    bytes: &[u8],
+    column: usize,
+    code: &mut [u8],
+    scale: &mut [u8],
+) {
+    let mut block = Block { codes: [0; 256], scales: [0.0; 16], mins: [0.0; 16] };
+    for (index, raw) in bytes.chunks_exact(format.block_bytes()).enumerate() {
+        decode_block(format, raw, &mut block);
+        let first = index * format.block_len();
+        for part in 0..format.block_len() / BLOCK {
+            let at = first / BLOCK + part;
+            let values: &[i8; BLOCK] =
+                block.codes[part * BLOCK..][..BLOCK].try_into().expect("invariant: a slice of BLOCK codes");
+            put_codes(codes, values, column, &mut code[at * codes.block_bytes()..][..codes.block_bytes()]);
+            let groups = BLOCK / scales.inputs;
+            for group in 0..groups {
+                let out = &mut scale[at * scales.block_bytes()..][..scales.block_bytes()];
+                let (d, m) = (block.scales[part * groups + group], block.mins[part * groups + group]);
+                put_scales(scales, group, column, d, m, out);
+            }
+        }
+    }
+}
+
+fn put_codes(codes: Codes, values: &[i8; BLOCK], column: usize, out: &mut [u8]) {
+    for (k, &value) in values.iter().enumerate() {
+        if codes == Codes::Byte {
+            out[k * LANES + column] = value as u8;
+            continue;
+        }
+        let nibble = match codes {
+            Codes::Table => IQ4_VALUES
+                .iter()
+                .position(|&entry| entry == value)
+                .expect("invariant: IQ4 codes come from the table") as u8,
+            _ => value as u8 & 15,
+        };
+        let (at, shift) = nibble_place(column, k / 2, k % 2);
+        out[at] |= nibble << shift;
+    }
+}
+
+fn put_scales(scales: Scales, group: usize, column: usize, d: f32, m: f32, out: &mut [u8]) {
+    let rows = if scales.has_min { 2 } else { 1 };
+    let at = group * rows * LANES + column;
+    let mut put = |at: usize, value: f32| {
+        if scales.half {
+            out[2 * at..2 * at + 2].copy_from_slice(&f32_to_f16(value).to_le_bytes());
+        } else {
+            out[4 * at..4 * at + 4].copy_from_slice(&value.to_le_bytes());
+        }
+    };
+    put(at, d);
+    if scales.has_min {
+        put(at + LANES, m);
     }
 }

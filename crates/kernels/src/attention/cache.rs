@@ -1,0 +1,130 @@
+//! The keys and values of all layers, as numbered blocks of tokens.
+//!
+//! One block of one layer and key-value head holds, in bf16:
+//!
+//! ```text
+//! keys    [2 tiles of 16 tokens][head_dim/2 pairs][16 tokens][2]     tokens are the lanes of scores
+//! values  [head_dim/16 tiles][16 token pairs][16 dims][2]            dimensions are the lanes of outputs
+//! ```
+//!
+//! Both are AMX tile rows. The order is [layer][block][head][keys | values].
+
+use super::{BLOCK_TOKENS, HEAD_DIM_MAX, Rows, Span};
+use crate::memory::{Aligned, Disjoint};
+use crate::quant::half::f32_to_bf16;
+use crate::simd::LANES;
+use crate::{Compute, Error};
+
+/// The paged cache. Blocks are given out by the caller; writing a block's first token clears what was in it.
+pub struct KvCache {
+    blocks: usize,
+    layers: usize,
+    kv_heads: usize,
+    head_dim: usize,
+    memory: Aligned<u16>,
+}
+
+impl KvCache {
+    /// Memory is reserved at once and becomes resident as blocks are written. Refuses head dimensions that are no multiple
+    /// of 16 or over [`HEAD_DIM_MAX`].
+    pub fn new(layers: usize, blocks: usize, kv_heads: usize, head_dim: usize) -> Result<Self, Error> {
+        if !head_dim.is_multiple_of(LANES) || head_dim == 0 || head_dim > HEAD_DIM_MAX {
+            return Err(Error::HeadDim { head_dim, max: HEAD_DIM_MAX });
+        }
+        let len = layers * blocks * kv_heads * Self::head_len(head_dim);
+        Ok(Self { blocks, layers, kv_heads, head_dim, memory: Aligned::zeroed(len) })
+    }
+
+    /// Bytes of one block over all layers.
+    pub fn block_bytes(layers: usize, kv_heads: usize, head_dim: usize) -> usize {
+        layers * kv_heads * Self::head_len(head_dim) * size_of::<u16>()
+    }
+
+    pub fn blocks(&self) -> usize {
+        self.blocks
+    }
+
+    /// Numbers of one head in one block: keys, then values.
+    const fn head_len(head_dim: usize) -> usize {
+        2 * BLOCK_TOKENS * head_dim
+    }
+
+    fn at(&self, layer: usize, block: usize, head: usize) -> usize {
+        ((layer * self.blocks + block) * self.kv_heads + head) * Self::head_len(self.head_dim)
+    }
+
+    pub(super) fn heads(&self) -> (usize, usize) {
+        (self.kv_heads, self.head_dim)
+    }
+
+    /// # Panics
+    /// When the span's blocks do not hold its tokens, or do not exist.
+    pub(super) fn check(&self, span: &Span<'_>) {
+        let needed = (span.position + span.count).div_ceil(BLOCK_TOKENS);
+        assert!(span.blocks.len() >= needed, "{} blocks for {needed}", span.blocks.len());
+        assert!(span.blocks.iter().all(|&block| (block as usize) < self.blocks), "a block past the cache");
+    }
+
+    pub(super) fn keys(&self, layer: usize, block: u32, head: usize) -> &[u16] {
+        let at = self.at(layer, block as usize, head);
+        &self.memory.as_slice()[at..at + BLOCK_TOKENS * self.head_dim]
+    }
+
+    pub(super) fn values(&self, layer: usize, block: u32, head: usize) -> &[u16] {
+        let at = self.at(layer, block as usize, head) + BLOCK_TOKENS * self.head_dim;
+        &self.memory.as_slice()[at..at + BLOCK_TOKENS * self.head_dim]
+    }
+}
+
+/// Writes the spans' new keys and values (each kv_heads·head_dim values a row) into `layer`, rounded to bf16. Spans have
+/// blocks of their own where they write.
+///
+/// # Panics
+/// When a span reaches past its blocks or the rows: mistakes of the caller.
+pub fn store(
+    compute: &Compute,
+    cache: &mut KvCache,
+    layer: usize,
+    spans: &[Span<'_>],
+    keys: Rows<'_>,
+    values: Rows<'_>,
+) {
+    assert!(layer < cache.layers, "layer {layer} of {}", cache.layers);
+    for span in spans {
+        cache.check(span);
+    }
+    let (heads, dim) = cache.heads();
+    let (blocks, len) = (cache.blocks, KvCache::head_len(cache.head_dim));
+    let memory = Disjoint::new(cache.memory.as_mut_slice());
+    compute.pool().each(spans.len() * heads, &|index| {
+        let (span, head) = (&spans[index / heads], index % heads);
+        for offset in 0..span.count {
+            let position = span.position + offset;
+            let block = span.blocks[position / BLOCK_TOKENS] as usize;
+            // SAFETY: spans write to blocks of their own, and each item to one head.
+            let place = unsafe { memory.part(((layer * blocks + block) * heads + head) * len, len) };
+            let row = span.row + offset;
+            let key = &keys.values[row * keys.stride + head * dim..][..dim];
+            let value = &values.values[row * values.stride + head * dim..][..dim];
+            put(place, position % BLOCK_TOKENS, key, value);
+        }
+    });
+}
+
+fn put(place: &mut [u16], token: usize, key: &[f32], value: &[f32]) {
+    if token == 0 {
+        place.fill(0);
+    }
+    let dim = key.len();
+    let (keys, values) = place.split_at_mut(BLOCK_TOKENS * dim);
+    let tile = &mut keys[token / LANES * LANES * dim..][..LANES * dim];
+    for (pair, both) in key.as_chunks::<2>().0.iter().enumerate() {
+        let at = (pair * LANES + token % LANES) * 2;
+        tile[at] = f32_to_bf16(both[0]);
+        tile[at + 1] = f32_to_bf16(both[1]);
+    }
+    for (d, &value) in value.iter().enumerate() {
+        let at = d / LANES * LANES * BLOCK_TOKENS + (token / 2 * LANES + d % LANES) * 2 + token % 2;
+        values[at] = f32_to_bf16(value);
+    }
+}

@@ -1,0 +1,131 @@
+//! Memory for kernels: aligned, lazily resident buffers, and slices that threads write in disjoint parts.
+
+use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::marker::PhantomData;
+use std::ptr::NonNull;
+
+/// Alignment of every buffer: one cache line, one vector register, one tile row.
+const ALIGNMENT: usize = 64;
+
+/// Plain numbers for which all-zero bytes are a value.
+pub(crate) trait Number: Copy + Send + Sync {}
+impl Number for u8 {}
+impl Number for u16 {}
+impl Number for f32 {}
+
+/// A zeroed buffer whose pages become resident when they are first written.
+pub(crate) struct Aligned<T: Number> {
+    start: NonNull<T>,
+    len: usize,
+}
+
+// SAFETY: it owns its memory, like a Vec.
+unsafe impl<T: Number> Send for Aligned<T> {}
+// SAFETY: shared references only read.
+unsafe impl<T: Number> Sync for Aligned<T> {}
+
+impl<T: Number> Aligned<T> {
+    pub(crate) fn zeroed(len: usize) -> Self {
+        if len == 0 {
+            return Self { start: NonNull::dangling(), len };
+        }
+        let layout = Self::layout(len);
+        // SAFETY: the layout's size is not zero.
+        let start = unsafe { alloc_zeroed(layout) };
+        let Some(start) = NonNull::new(start.cast::<T>()) else { handle_alloc_error(layout) };
+        Self { start, len }
+    }
+
+    fn layout(len: usize) -> Layout {
+        Layout::array::<T>(len)
+            .and_then(|layout| layout.align_to(ALIGNMENT))
+            .expect("invariant: buffer sizes were checked against the memory limit")
+    }
+
+    pub(crate) fn as_slice(&self) -> &[T] {
+        // SAFETY: `start` is valid for `len` initialised numbers (dangling and aligned when empty).
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.len) }
+    }
+
+    pub(crate) fn as_mut_slice(&mut self) -> &mut [T] {
+        // SAFETY: as above, and the borrow is unique.
+        unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.len) }
+    }
+
+    /// Room for at least `len` numbers; old contents are lost when it grows.
+    pub(crate) fn grow(&mut self, len: usize) {
+        if self.len < len {
+            *self = Self::zeroed(len);
+        }
+    }
+}
+
+impl<T: Number> Default for Aligned<T> {
+    fn default() -> Self {
+        Self::zeroed(0)
+    }
+}
+
+impl<T: Number> Drop for Aligned<T> {
+    fn drop(&mut self) {
+        if self.len > 0 {
+            // SAFETY: allocated in `zeroed` with this layout.
+            unsafe { dealloc(self.start.as_ptr().cast(), Self::layout(self.len)) };
+        }
+    }
+}
+
+/// A mutable slice whose parts are written by several threads; each part by one of them.
+#[derive(Clone, Copy)]
+pub(crate) struct Disjoint<'a, T> {
+    start: *mut T,
+    len: usize,
+    slice: PhantomData<&'a mut [T]>,
+}
+
+// SAFETY: `part`'s contract makes all concurrent accesses disjoint.
+unsafe impl<T: Send> Send for Disjoint<'_, T> {}
+// SAFETY: as above.
+unsafe impl<T: Send> Sync for Disjoint<'_, T> {}
+
+impl<'a, T> Disjoint<'a, T> {
+    pub(crate) fn new(slice: &'a mut [T]) -> Self {
+        Self { start: slice.as_mut_ptr(), len: slice.len(), slice: PhantomData }
+    }
+
+    /// The places `from .. from + len`.
+    ///
+    /// # Safety
+    /// No other live part may overlap this one.
+    #[inline(always)]
+    pub(crate) unsafe fn part(self, from: usize, len: usize) -> &'a mut [T] {
+        assert!(from <= self.len && len <= self.len - from, "part {from}+{len} of {}", self.len);
+        // SAFETY: within the slice by the check above; unique by this function's contract.
+        unsafe { std::slice::from_raw_parts_mut(self.start.add(from), len) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buffers_are_aligned_zeroed_and_keep_what_is_written() {
+        for len in [0, 1, 63, 64, 1000] {
+            let mut buffer = Aligned::<f32>::zeroed(len);
+            assert_eq!(buffer.as_slice().len(), len);
+            assert!(buffer.as_slice().iter().all(|&x| x == 0.0));
+            assert!(len == 0 || (buffer.as_slice().as_ptr() as usize).is_multiple_of(ALIGNMENT));
+            buffer.as_mut_slice().iter_mut().enumerate().for_each(|(i, x)| *x = i as f32);
+            assert_eq!(buffer.as_slice().last().copied().unwrap_or(0.0), len.saturating_sub(1) as f32);
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "part 3+2 of 4")]
+    fn a_part_outside_the_slice_panics() {
+        let mut numbers = [0u8; 4];
+        // SAFETY: the only part.
+        unsafe { Disjoint::new(&mut numbers).part(3, 2) };
+    }
+}

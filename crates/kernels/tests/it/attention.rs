@@ -1,0 +1,162 @@
+//! Attention: every variant of compute, chunking and batching bit for bit; against a float64 softmax.
+
+use crate::support::{Random, compute_variants};
+use orrery_kernels::Compute;
+use orrery_kernels::attention::{BLOCK_TOKENS, KvCache, Rows, Shape, Span, attend, store};
+
+const LAYERS: usize = 2;
+
+struct Case {
+    shape: Shape,
+    tokens: usize,
+    queries: Vec<f32>,
+    keys: Vec<f32>,
+    values: Vec<f32>,
+}
+
+fn case(seed: u64, heads: usize, kv_heads: usize, head_dim: usize, tokens: usize) -> Case {
+    let mut random = Random::new(seed);
+    Case {
+        shape: Shape { heads, kv_heads, head_dim, scale: 1.0 / (head_dim as f32).sqrt() },
+        tokens,
+        queries: random.normals(tokens * heads * head_dim),
+        keys: random.normals(tokens * kv_heads * head_dim),
+        values: random.normals(tokens * kv_heads * head_dim),
+    }
+}
+
+/// Runs the sequence in chunks that end at `ends`, with blocks in a scattered order.
+fn run(compute: &Compute, case: &Case, ends: &[usize]) -> Vec<f32> {
+    let blocks = case.tokens.div_ceil(BLOCK_TOKENS);
+    let table: Vec<u32> = (0..blocks).map(|b| ((b * 7 + 3) % (blocks * 7 + 4)) as u32).collect();
+    let mut cache =
+        KvCache::new(LAYERS, blocks * 7 + 4, case.shape.kv_heads, case.shape.head_dim).expect("a head dimension");
+    let width = case.shape.heads * case.shape.head_dim;
+    let kv_width = case.shape.kv_heads * case.shape.head_dim;
+    let mut out = vec![f32::NAN; case.tokens * width];
+    let mut start = 0;
+    for &end in ends {
+        let spans = [Span { row: 0, count: end - start, position: start, blocks: &table }];
+        let keys = Rows { values: &case.keys[start * kv_width..], stride: kv_width };
+        let values = Rows { values: &case.values[start * kv_width..], stride: kv_width };
+        store(compute, &mut cache, 1, &spans, keys, values);
+        let queries = Rows { values: &case.queries[start * width..], stride: width };
+        attend(compute, &cache, 1, case.shape, &spans, queries, &mut out[start * width..end * width]);
+        start = end;
+    }
+    out
+}
+
+fn bits(values: &[f32]) -> Vec<u32> {
+    values.iter().map(|x| x.to_bits()).collect()
+}
+
+#[test]
+fn chunks_instruction_sets_and_threads_give_the_same_bits() {
+    for (seed, heads, kv_heads, dim, tokens) in [(1, 9, 3, 64, 300), (2, 4, 4, 16, 70), (3, 8, 2, 80, 530), (4, 7, 1, 128, 33)] {
+        let case = case(seed, heads, kv_heads, dim, tokens);
+        let whole = bits(&run(&compute_variants()[0], &case, &[tokens]));
+        assert!(!whole.iter().any(|&b| f32::from_bits(b).is_nan()));
+        let one_by_one: Vec<usize> = (1..=tokens).collect();
+        for compute in compute_variants() {
+            for ends in [&[tokens][..], &[1, 18, 31, 33, tokens], &one_by_one] {
+                assert_eq!(bits(&run(&compute, &case, ends)), whole, "{} case {seed}", compute.isa().name());
+            }
+        }
+    }
+}
+
+#[test]
+fn attention_is_close_to_a_float64_softmax() {
+    let compute = Compute::new(None, None).expect("this machine");
+    let case = case(11, 6, 2, 64, 600);
+    let out = run(&compute, &case, &[600]);
+    let (heads, dim, group) = (6, 64, 3);
+    for row in [0, 1, 31, 32, 255, 256, 257, 599] {
+        for head in 0..heads {
+            let q = &case.queries[(row * heads + head) * dim..][..dim];
+            let at = |t: usize| (t * 2 + head / group) * dim;
+            let dot = |t: usize| -> f64 {
+                q.iter().zip(&case.keys[at(t)..][..dim]).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum()
+            };
+            let scores: Vec<f64> = (0..=row).map(|t| dot(t) / 8.0).collect();
+            let max = scores.iter().copied().fold(f64::MIN, f64::max);
+            let sum: f64 = scores.iter().map(|s| (s - max).exp()).sum();
+            for d in 0..dim {
+                let want: f64 =
+                    (0..=row).map(|t| (scores[t] - max).exp() / sum * f64::from(case.values[at(t) + d])).sum();
+                let got = f64::from(out[(row * heads + head) * dim + d]);
+                assert!((got - want).abs() < 0.03, "row {row} head {head} dim {d}: {got} for {want}");
+            }
+        }
+    }
+}
+
+#[test]
+fn sequences_in_one_batch_do_not_see_each_other() {
+    let compute = Compute::new(None, None).expect("this machine");
+    let cases = [case(21, 6, 2, 32, 40), case(22, 6, 2, 32, 65), case(23, 6, 2, 32, 1)];
+    let alone: Vec<Vec<f32>> = cases.iter().map(|case| run(&compute, case, &[case.tokens])).collect();
+    let mut cache = KvCache::new(LAYERS, 8, 2, 32).expect("a head dimension");
+    let tables: [&[u32]; 3] = [&[5, 0], &[1, 7, 2], &[3]];
+    let mut row = 0;
+    let spans: Vec<Span<'_>> = cases
+        .iter()
+        .zip(tables)
+        .map(|(case, blocks)| {
+            let span = Span { row, count: case.tokens, position: 0, blocks };
+            row += case.tokens;
+            span
+        })
+        .collect();
+    let join = |pick: fn(&Case) -> &Vec<f32>| cases.iter().flat_map(|case| pick(case).clone()).collect::<Vec<f32>>();
+    let (queries, keys, values) = (join(|c| &c.queries), join(|c| &c.keys), join(|c| &c.values));
+    store(
+        &compute,
+        &mut cache,
+        0,
+        &spans,
+        Rows { values: &keys, stride: 64 },
+        Rows { values: &values, stride: 64 },
+    );
+    let mut out = vec![0.0; row * 6 * 32];
+    attend(&compute, &cache, 0, cases[0].shape, &spans, Rows { values: &queries, stride: 6 * 32 }, &mut out);
+    for (span, alone) in spans.iter().zip(&alone) {
+        assert_eq!(bits(&out[span.row * 192..][..alone.len()]), bits(alone));
+    }
+}
+
+#[test]
+fn a_reused_block_shows_nothing_of_its_former_owner() {
+    let compute = Compute::new(None, None).expect("this machine");
+    let mut poison = case(31, 2, 1, 16, 32);
+    poison.values.fill(f32::NAN);
+    poison.keys.fill(f32::INFINITY);
+    let clean = case(32, 2, 1, 16, 5);
+    let expected = run(&compute, &clean, &[5]);
+    let mut cache = KvCache::new(LAYERS, 1, 1, 16).expect("a head dimension");
+    for (case, keep) in [(&poison, false), (&clean, true)] {
+        let spans = [Span { row: 0, count: case.tokens, position: 0, blocks: &[0] }];
+        store(
+            &compute,
+            &mut cache,
+            0,
+            &spans,
+            Rows { values: &case.keys, stride: 16 },
+            Rows { values: &case.values, stride: 16 },
+        );
+        let mut out = vec![0.0; case.tokens * 32];
+        attend(&compute, &cache, 0, case.shape, &spans, Rows { values: &case.queries, stride: 32 }, &mut out);
+        if keep {
+            assert_eq!(bits(&out), bits(&expected));
+        }
+    }
+}
+
+#[test]
+fn head_dimensions_that_do_not_fit_are_refused() {
+    for dim in [0, 8, 40, 272] {
+        let error = KvCache::new(1, 1, 1, dim).err().map(|error| error.to_string());
+        assert_eq!(error, Some(format!("head dimension {dim} is not a multiple of 16 up to 256")));
+    }
+}

@@ -1,0 +1,12 @@
+//! Qwen2 and Qwen2.5: Llama's shape with biases of q, k and v (Yang et al., 2024).
+
+use super::Architecture;
+use crate::Error;
+use crate::layers::{AttentionParts, Decoder, DecoderLayer, Loader};
+
+pub(super) const ARCHITECTURE: Architecture = Architecture { name: "qwen2", families: "Qwen2, Qwen2.5", build };
+
+fn build(loader: &mut Loader<'_>) -> Result<Decoder, Error> {
+    let parts = AttentionParts { qkv_bias: true, ..AttentionParts::default() };
+    Decoder::load(loader, |loader, index| DecoderLayer::load(loader, index, parts))
+}

@@ -1,1 +1,0 @@
-//! The layers that architectures are made of.

@@ -1,0 +1,114 @@
+//! What chat templates may call besides minijinja's own: the functions that Hugging Face's renderer adds.
+//! Start at [`add`].
+
+use minijinja::value::Kwargs;
+use minijinja::{Environment, Error, ErrorKind, State, Value};
+use serde::Serialize;
+use serde_json::ser::{Formatter, PrettyFormatter};
+use std::io;
+
+/// A template's `raise_exception`: the messages are not what it takes.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct Refusal(pub(super) String);
+
+/// Most spaces that `tojson(indent=…)` takes.
+const INDENT_MAX: usize = 16;
+
+pub(super) fn add(environment: &mut Environment<'static>) {
+    environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+    environment.add_function("raise_exception", raise_exception);
+    environment.add_function("strftime_now", strftime_now);
+    environment.add_filter("tojson", tojson);
+}
+
+fn raise_exception(message: String) -> Result<Value, Error> {
+    Err(Error::new(ErrorKind::InvalidOperation, message.clone()).with_source(Refusal(message)))
+}
+
+/// The day is always 26 July 2024 (a Friday), 00:00: the one that Llama 3.2's template takes where there is no clock. A
+/// prompt must not change with the date, or the same request would give other tokens tomorrow.
+fn strftime_now(format: &str) -> Result<String, Error> {
+    let mut text = String::with_capacity(format.len() + 16);
+    let mut characters = format.chars();
+    while let Some(character) = characters.next() {
+        if character != '%' {
+            text.push(character);
+            continue;
+        }
+        text.push_str(match characters.next() {
+            Some('-') => match characters.next() {
+                Some('m') => "7",
+                Some('H' | 'M' | 'S') => "0",
+                Some('d') => "26",
+                other => return Err(unknown_directive(other)),
+            },
+            Some('d') => "26",
+            Some('m') => "07",
+            Some('Y') => "2024",
+            Some('y') => "24",
+            Some('b' | 'h') => "Jul",
+            Some('B') => "July",
+            Some('a') => "Fri",
+            Some('A') => "Friday",
+            Some('j') => "208",
+            Some('H' | 'M' | 'S') => "00",
+            Some('I') => "12",
+            Some('p') => "AM",
+            Some('Z') => "UTC",
+            Some('z') => "+0000",
+            Some('F') => "2024-07-26",
+            Some('T') => "00:00:00",
+            Some('%') => "%",
+            other => return Err(unknown_directive(other)),
+        });
+    }
+    Ok(text)
+}
+
+fn unknown_directive(found: Option<char>) -> Error {
+    let found = found.map_or(String::new(), String::from);
+    Error::new(ErrorKind::InvalidOperation, format!("strftime_now: `%{found}` is not supported"))
+}
+
+/// JSON as Python's `json.dumps(value, ensure_ascii=False)` writes it. (minijinja's own filter escapes `<`, `>`, `&`
+/// and `'` for HTML.)
+fn tojson(state: &State, value: &Value, options: Kwargs) -> Result<String, Error> {
+    let indent = options.get::<Option<usize>>("indent")?;
+    options.get::<Option<bool>>("ensure_ascii")?;
+    options.assert_all_used()?;
+    let bytes = match indent {
+        None => serialize(value, Spaced),
+        Some(spaces) => {
+            let indent = " ".repeat(spaces.min(INDENT_MAX));
+            serialize(value, PrettyFormatter::with_indent(indent.as_bytes()))
+        }
+    }
+    .map_err(|error| Error::new(ErrorKind::BadSerialization, error.to_string()))?;
+    // Walking a value costs more than copying its bytes; the engine charges only for the latter.
+    state.consume_fuel((bytes.len() / 4) as u64)?;
+    String::from_utf8(bytes).map_err(|error| Error::new(ErrorKind::BadSerialization, error.to_string()))
+}
+
+fn serialize(value: &Value, formatter: impl Formatter) -> Result<Vec<u8>, serde_json::Error> {
+    let mut bytes = Vec::new();
+    value.serialize(&mut serde_json::Serializer::with_formatter(&mut bytes, formatter))?;
+    Ok(bytes)
+}
+
+/// Python's separators: `, ` and `: `.
+struct Spaced;
+
+impl Formatter for Spaced {
+    fn begin_array_value<W: ?Sized + io::Write>(&mut self, writer: &mut W, first: bool) -> io::Result<()> {
+        if first { Ok(()) } else { writer.write_all(b", ") }
+    }
+
+    fn begin_object_key<W: ?Sized + io::Write>(&mut self, writer: &mut W, first: bool) -> io::Result<()> {
+        if first { Ok(()) } else { writer.write_all(b", ") }
+    }
+
+    fn begin_object_value<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        writer.write_all(b": ")
+    }
+}

@@ -1,0 +1,230 @@
+//! Chat templates by minijinja, with caps on work, memory and output. Start at [`ChatTemplate::render`].
+//!
+//! A template comes with the model and is not trusted: it can call nothing outside its own text but the few pure
+//! functions of [`functions`], and the fuel that it is given bounds its steps and its memory (64 bytes each). What it
+//! sees: `messages` (role and content, both strings), `add_generation_prompt`, `bos_token`, `eos_token`, and `tools` and
+//! `documents` as none. Messages are marked so that their text cannot become special tokens: see `escape`.
+
+mod functions;
+
+use super::Tokenizer;
+use super::escape::{Escape, StandIns};
+use crate::Error;
+use crate::weights::TextSource;
+use functions::Refusal;
+use minijinja::syntax::SyntaxConfig;
+use minijinja::{Environment, ErrorKind, Value, context};
+use serde_json::Value as Json;
+use std::io;
+
+const NAME: &str = "chat";
+
+/// Longest template.
+const SOURCE_BYTES_MAX: usize = 1 << 20;
+/// Steps that every rendering has, and more for each message and each 64 bytes of content.
+const FUEL: u64 = 500_000;
+const FUEL_PER_MESSAGE: u64 = 2_000;
+const FUEL_PER_CONTENT_UNIT: u64 = 32;
+/// Bytes that every rendering may write, and more for each byte of content.
+const OUTPUT_BYTES: usize = 1 << 20;
+const OUTPUT_PER_CONTENT_BYTE: usize = 4;
+/// Nesting of macros and blocks.
+const RECURSION: usize = 200;
+
+/// Roles that templates may build special tokens of (`<|user|>`); any other is marked as content is.
+const ROLES: [&str; 8] = ["system", "developer", "user", "assistant", "model", "tool", "function", "ipython"];
+
+/// ChatML, for a vocabulary that has its tokens and a file that has no template.
+const CHATML: &str = "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + \
+    '<|im_end|>' + '\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}";
+
+/// One message of a chat.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Message {
+    pub role: String,
+    pub content: String,
+}
+
+/// A rendered prompt whose user text cannot turn into special tokens; only `Tokenizer::encode_rendered` reads it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rendered {
+    /// With the marks of `escape`.
+    pub(super) text: String,
+    pub(super) stand_ins: StandIns,
+}
+
+impl Rendered {
+    /// The prompt to look at. Encoding this text would lose what keeps the users' text apart.
+    pub fn plain_text(&self) -> String {
+        self.stand_ins.restore(&self.text).into_owned()
+    }
+}
+
+/// The model's own template, or ChatML where it has none.
+#[derive(Debug)]
+pub struct ChatTemplate {
+    /// Holds the one template; none where the model is not made for chats.
+    environment: Option<Environment<'static>>,
+    escape: Escape,
+    bos: String,
+    eos: String,
+}
+
+impl ChatTemplate {
+    /// A model without a template is not an error here: it can complete text, and `render` says that it cannot chat.
+    ///
+    /// # Errors
+    /// [`Error::Template`] for a template that does not parse.
+    pub fn new(source: &TextSource, tokenizer: &Tokenizer) -> Result<Self, Error> {
+        let template = match template_of(source)? {
+            Some(template) => Some(template),
+            None => tokenizer.named("<|im_start|>").map(|_| CHATML.to_owned()),
+        };
+        let literals = template.as_deref().map(string_literals).unwrap_or_default();
+        let special = tokenizer.control_names().map(str::to_owned).collect();
+        let whole = tokenizer.whole_names().map(str::to_owned);
+        let name = |token: Option<u32>| token.map(|token| tokenizer.token_text(token)).unwrap_or_default();
+        Ok(Self {
+            environment: template.map(compile).transpose()?,
+            escape: Escape::new(special, literals.into_iter().chain(whole)),
+            bos: name(tokenizer.bos()),
+            eos: name(tokenizer.eos()),
+        })
+    }
+
+    /// Renders `messages`, ending with the start of the assistant's turn when `add_generation_prompt`.
+    ///
+    /// # Errors
+    /// [`Error::TemplateRefused`] where the template itself refuses the messages (say, a role that it does not know),
+    /// [`Error::Template`] where the model has no template or a faulty one.
+    pub fn render(&self, messages: &[Message], add_generation_prompt: bool) -> Result<Rendered, Error> {
+        let Some(environment) = &self.environment else {
+            return Err(Error::Template(
+                "this model has none and its vocabulary has no <|im_start|>: use a model made for chats, or text completion"
+                    .to_owned(),
+            ));
+        };
+        let content_bytes: usize = messages.iter().map(|message| message.role.len() + message.content.len()).sum();
+        let mut environment = environment.clone();
+        environment.set_fuel(Some(fuel(messages.len(), content_bytes)));
+        let mut output = Capped { bytes: Vec::new(), max: OUTPUT_BYTES + OUTPUT_PER_CONTENT_BYTE * content_bytes };
+        let messages: Vec<Message> = messages.iter().map(|message| self.mark(message)).collect();
+        let context = context! {
+            messages => Value::from(minijinja::value::Serde(&messages)),
+            add_generation_prompt => add_generation_prompt,
+            bos_token => self.bos.clone(),
+            eos_token => self.eos.clone(),
+            tools => Value::from(()),
+            documents => Value::from(()),
+        };
+        let template = environment.get_template(NAME).map_err(|error| broken(&error))?;
+        template.render_captured_to(context, &mut output).map_err(|error| broken(&error))?;
+        let text = String::from_utf8(output.bytes).map_err(|error| Error::Template(error.to_string()))?;
+        Ok(Rendered { text, stand_ins: self.escape.stand_ins().clone() })
+    }
+
+    fn mark(&self, message: &Message) -> Message {
+        let role = message.role.as_str();
+        let role = if ROLES.contains(&role) { role.into() } else { self.escape.mark(role) };
+        Message { role: role.into_owned(), content: self.escape.mark(&message.content).into_owned() }
+    }
+}
+
+fn fuel(messages: usize, content_bytes: usize) -> u64 {
+    FUEL + FUEL_PER_MESSAGE * messages as u64 + FUEL_PER_CONTENT_UNIT * (content_bytes as u64 / 64)
+}
+
+fn compile(source: String) -> Result<Environment<'static>, Error> {
+    if source.len() > SOURCE_BYTES_MAX {
+        return Err(Error::Template(format!("{} bytes are over the limit of {SOURCE_BYTES_MAX}", source.len())));
+    }
+    let mut environment = Environment::new();
+    let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
+    environment.set_syntax(syntax.map_err(|error| broken(&error))?);
+    environment.set_recursion_limit(RECURSION);
+    functions::add(&mut environment);
+    environment.add_template_owned(NAME, without_generation_tags(source)).map_err(|error| broken(&error))?;
+    Ok(environment)
+}
+
+/// `{% generation %}` marks what a trainer learns from; here it stands for nothing.
+fn without_generation_tags(source: String) -> String {
+    let mut text = source;
+    for (tag, instead) in [("generation", "if true"), ("endgeneration", "endif")] {
+        for open in ["{%", "{%-"] {
+            for close in ["%}", "-%}"] {
+                text = text.replace(&format!("{open} {tag} {close}"), &format!("{open} {instead} {close}"));
+            }
+        }
+    }
+    text
+}
+
+fn broken(error: &minijinja::Error) -> Error {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(current) = cause {
+        if let Some(Refusal(message)) = current.downcast_ref::<Refusal>() {
+            return Error::TemplateRefused(message.clone());
+        }
+        cause = current.source();
+    }
+    let line = error.line().map(|line| format!(" (line {line})")).unwrap_or_default();
+    match error.kind() {
+        ErrorKind::OutOfFuel => Error::Template(format!("it takes more steps or memory than are allowed{line}")),
+        ErrorKind::WriteFailure => Error::Template(format!("its output is longer than is allowed{line}")),
+        _ => Error::Template(format!("{}{line}", error.detail().map_or(error.kind().to_string(), str::to_owned))),
+    }
+}
+
+/// The template's text as the source holds it.
+fn template_of(source: &TextSource) -> Result<Option<String>, Error> {
+    match source {
+        TextSource::Gguf(text) => Ok(text.chat_template.clone()),
+        TextSource::HuggingFace { chat_template: Some(template), .. } => Ok(Some(template.clone())),
+        TextSource::HuggingFace { tokenizer_config: Some(config), .. } => {
+            let config: Json = serde_json::from_str(config)
+                .map_err(|error| Error::Template(format!("tokenizer_config.json is not as expected: {error}")))?;
+            Ok(match &config["chat_template"] {
+                Json::String(template) => Some(template.clone()),
+                Json::Array(named) => named
+                    .iter()
+                    .find(|entry| entry["name"] == "default")
+                    .and_then(|entry| entry["template"].as_str())
+                    .map(str::to_owned),
+                _ => None,
+            })
+        }
+        TextSource::HuggingFace { .. } => Ok(None),
+    }
+}
+
+/// The text between quotes in a template; a rough reading is enough, since `Escape` takes only what is harmless.
+fn string_literals(template: &str) -> Vec<String> {
+    let mut literals = Vec::new();
+    for quote in ['\'', '"'] {
+        literals.extend(template.split(quote).filter(|text| (3..=40).contains(&text.len())).map(str::to_owned));
+    }
+    literals.sort_unstable();
+    literals.dedup();
+    literals
+}
+
+/// A writer that fails past a number of bytes.
+struct Capped {
+    bytes: Vec<u8>,
+    max: usize,
+}
+
+impl io::Write for Capped {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.bytes.len() + bytes.len() > self.max {
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, "the output is too long"));
+        }
+        self.bytes.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
