@@ -29,14 +29,20 @@ fn check_lengths(request: &Request, shape: &Shape, model_context: usize) -> Resu
         let most = context - usize::from(request.max_tokens > 0).min(context);
         return invalid(
             "prompt",
-            format!("`prompt` has {prompt} tokens, and {}; shorten it to {most} tokens or fewer", limit(shape, model_context)),
+            format!(
+                "`prompt` has {prompt} tokens, and {}; shorten it to {most} tokens or fewer",
+                limit(shape, model_context)
+            ),
         );
     }
     if request.max_tokens > room {
         let asked = request.max_tokens;
         return invalid(
             "max_tokens",
-            format!("`max_tokens` {asked} with a prompt of {prompt} tokens is too many: {}; ask for {room} or less with this prompt", limit(shape, model_context)),
+            format!(
+                "`max_tokens` {asked} with a prompt of {prompt} tokens is too many: {}; ask for {room} or less with this prompt",
+                limit(shape, model_context)
+            ),
         );
     }
     Ok(())
@@ -94,7 +100,10 @@ fn check_sampling(sampling: &Sampling, shape: &Shape) -> Result<(), Error> {
     for (token, bias) in &sampling.logit_bias {
         if *token as usize >= shape.vocabulary {
             let last = shape.vocabulary.saturating_sub(1);
-            return invalid("logit_bias", format!("`logit_bias` names token {token}; this model's tokens are 0 to {last}"));
+            return invalid(
+                "logit_bias",
+                format!("`logit_bias` names token {token}; this model's tokens are 0 to {last}"),
+            );
         }
         if !bias.is_finite() {
             return invalid("logit_bias", format!("`logit_bias` of token {token} is {bias}, not a finite number"));

@@ -28,7 +28,13 @@ struct Choice {
 }
 
 impl Generation {
-    pub(crate) fn new(id: u64, shared: Arc<Shared>, raw: UnboundedReceiver<Raw>, request: &Request, text: &dyn Text) -> Self {
+    pub(crate) fn new(
+        id: u64,
+        shared: Arc<Shared>,
+        raw: UnboundedReceiver<Raw>,
+        request: &Request,
+        text: &dyn Text,
+    ) -> Self {
         let choice = |_| Choice { text: text.detokenizer(), stop: StopMatcher::new(&request.stop), over: false };
         Self {
             id,

@@ -66,7 +66,7 @@ impl Engine {
         let model = Model::load(path, LoadSettings { quantize_q8_0: load.quantize_q8_0 }, compute, progress)?;
         let blocks = kv_blocks(&model, load.kv_memory_bytes)?;
         let text = ModelText { tokenizer: model.tokenizer().clone(), template: model.template().clone() };
-        Self::start_with_text(ModelExecutor::new(model, blocks), Arc::new(text), settings)
+        Self::start_with_text(ModelExecutor::new(model, blocks)?, Arc::new(text), settings)
     }
 
     /// Starts an engine over any executor.
@@ -107,9 +107,10 @@ impl Engine {
 
 impl Drop for Engine {
     fn drop(&mut self) {
-        self.shared.set_stopping();
-        // A thread that ended by itself takes no command.
+        // A thread that ended by itself takes no command. Sent first: who sees that the engine is closed knows that it will
+        // take no other command before this one.
         let _ = self.shared.commands.send(Command::Stop);
+        self.shared.set_stopping();
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {
@@ -118,7 +119,7 @@ impl Drop for Engine {
     }
 }
 
-/// Blocks that the memory holds, at most what every sequence that can run would fill.
+/// Blocks that the memory holds.
 fn kv_blocks(model: &Model, memory_bytes: u64) -> Result<usize, LoadError> {
     let block_bytes = model.kv_block_bytes().max(1);
     let blocks = usize::try_from(memory_bytes / block_bytes as u64).unwrap_or(usize::MAX);

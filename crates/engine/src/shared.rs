@@ -29,12 +29,21 @@ pub struct Submission {
 /// Events before detokenisation.
 #[derive(Debug)]
 pub enum Raw {
-    Started { cached_tokens: usize },
+    Started {
+        cached_tokens: usize,
+    },
     Prompt(Vec<Option<TokenLogprobs>>),
     /// `end`: this is the choice's last token; after `Stop` it is a stop token, which has no text.
-    Token { choice: usize, token: u32, logprobs: Option<TokenLogprobs>, end: Option<FinishReason> },
+    Token {
+        choice: usize,
+        token: u32,
+        logprobs: Option<TokenLogprobs>,
+        end: Option<FinishReason>,
+    },
     /// The choice ends without a token (`max_tokens` 0).
-    Ended { choice: usize },
+    Ended {
+        choice: usize,
+    },
     Failed(Error),
 }
 
@@ -110,5 +119,7 @@ impl Shared {
 
 /// What clients read after a panic; the cause is in the log, not in an answer.
 pub fn fault() -> Error {
-    Error::Internal("it stopped after an internal fault, which the server's log names; the model has to be loaded again".into())
+    Error::Internal(
+        "it stopped after an internal fault, which the server's log names; the model has to be loaded again".into(),
+    )
 }

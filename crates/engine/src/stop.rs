@@ -145,7 +145,9 @@ mod tests {
             let text = text.as_str();
             let ends = text.char_indices().map(|(at, c)| at + c.len_utf8());
             let first = ends
-                .flat_map(|end| stops.iter().filter(move |s| text[..end].ends_with(**s)).map(move |s| (end, end - s.len())))
+                .flat_map(|end| {
+                    stops.iter().filter(move |s| text[..end].ends_with(**s)).map(move |s| (end, end - s.len()))
+                })
                 .min();
             let expected = first.map_or(text, |(_, start)| &text[..start]);
             let mut pieces: Vec<String> = vec![String::new()];

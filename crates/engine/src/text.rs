@@ -17,7 +17,7 @@ pub trait Text: Send + Sync + 'static {
     fn token(&self, token: u32) -> (String, Vec<u8>);
     /// Tokens that end a generation.
     fn stop_tokens(&self) -> &[u32];
-    /// A fresh stream of text for one choice.
+    /// A fresh stream for the text of one choice, which goes on after its prompt.
     fn detokenizer(&self) -> Box<dyn Detokenize>;
 }
 
@@ -60,7 +60,7 @@ impl Text for ModelText {
     }
 
     fn detokenizer(&self) -> Box<dyn Detokenize> {
-        Box::new(Detokenizer::new(self.tokenizer.clone()))
+        Box::new(Detokenizer::following(self.tokenizer.clone()))
     }
 }
 

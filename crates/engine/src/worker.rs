@@ -193,7 +193,8 @@ impl<E: Executor> Worker<E> {
         let requests = self.scheduler.fail(plan);
         tracing::error!(cause, requests = requests.len(), "a step failed; its requests fail");
         self.publish();
-        let error = Error::Internal("a step of the computation failed; the server's log has the cause; try again".into());
+        let error =
+            Error::Internal("a step of the computation failed; the server's log has the cause; try again".into());
         for request in requests {
             self.fail(request, &error);
         }

@@ -4,6 +4,7 @@
 //! clock and no async: the same calls give the same plans. Start at [`scheduler::Scheduler`]; [`blocks`] keeps the
 //! memory, [`prefix`] names its contents, [`sequence`] is one choice of one request.
 
+mod admission;
 pub mod blocks;
 mod plan;
 pub mod prefix;

@@ -10,7 +10,7 @@
 //! flow of higher priorities does hold back lower ones, which is what priorities are for.
 
 use super::blocks::BlockPool;
-use super::plan::{Plan, Row, Started};
+use super::plan::{Plan, Row};
 use super::prefix;
 use super::sequence::{Sequence, SequenceId, Spec, Urgency};
 use orrery_model::Span;
@@ -60,15 +60,15 @@ pub struct Counters {
 /// The scheduler. Each step: `schedule`, run the plan, then `commit` (or `fail`); `add` and the cancels come in between.
 #[derive(Debug)]
 pub struct Scheduler {
-    limits: Limits,
-    pool: BlockPool,
-    waiting: BTreeMap<Urgency, Sequence>,
-    running: BTreeMap<Urgency, Sequence>,
+    pub(super) limits: Limits,
+    pub(super) pool: BlockPool,
+    pub(super) waiting: BTreeMap<Urgency, Sequence>,
+    pub(super) running: BTreeMap<Urgency, Sequence>,
     /// Choices 1… of a request until choice 0 has computed the prompt, so that they find its blocks.
     held: HashMap<u64, Vec<Sequence>>,
     /// Priority and number of choices of every live request.
     requests: HashMap<u64, (i32, usize)>,
-    counters: Counters,
+    pub(super) counters: Counters,
 }
 
 impl Scheduler {
@@ -224,7 +224,10 @@ impl Scheduler {
             for block in &sequence.blocks {
                 *holders.entry(*block).or_default() += 1;
             }
-            assert!(sequence.computed <= sequence.blocks.len() * self.limits.block_tokens, "computed tokens have blocks");
+            assert!(
+                sequence.computed <= sequence.blocks.len() * self.limits.block_tokens,
+                "computed tokens have blocks"
+            );
             assert!(sequence.computed <= sequence.len());
         }
         self.pool.check(&holders);
@@ -244,90 +247,8 @@ impl Scheduler {
     }
 }
 
-/// Admission and shares.
+/// Shares of a step.
 impl Scheduler {
-    /// Lets waiting sequences run, the most urgent first, while there are places, blocks for all their known tokens, and
-    /// tokens of the step that no more urgent sequence wants.
-    fn admit(&mut self, budget: usize) -> Vec<Started> {
-        let mut started = Vec::new();
-        while let Some((urgency, _)) = self.waiting.first_key_value() {
-            let urgency = *urgency;
-            let wanted_before: usize = self.running.range(..urgency).map(|(_, sequence)| sequence.remaining()).sum();
-            let hits = self.hits(urgency);
-            if wanted_before >= budget || !self.make_room(urgency, &hits) {
-                break;
-            }
-            started.extend(self.start(urgency, &hits));
-        }
-        started
-    }
-
-    /// Cached blocks that begin the sequence. At least its last token is left to compute, and every prompt token whose
-    /// logits are still wanted.
-    fn hits(&mut self, urgency: Urgency) -> Vec<u32> {
-        let block_tokens = self.limits.block_tokens;
-        let Some(sequence) = self.waiting.get_mut(&urgency) else { return Vec::new() };
-        let skippable = sequence.prompt_rows_from.unwrap_or(usize::MAX).min(sequence.len() - 1);
-        let pool = &self.pool;
-        (0..skippable / block_tokens).map_while(|index| pool.find(&sequence.hash(index, block_tokens))).collect()
-    }
-
-    /// Makes sure of a place and of blocks for the waiting sequence, preempting running ones of lower priority when
-    /// that suffices. `false`, and nothing changed, when it does not.
-    fn make_room(&mut self, urgency: Urgency, hits: &[u32]) -> bool {
-        let Some(sequence) = self.waiting.get(&urgency) else { return false };
-        let hits_cached = hits.iter().filter(|block| self.pool.references(**block) == 0).count();
-        let needed = self.blocks_for(sequence.len()) - hits.len() + hits_cached;
-        let mut promised: usize = self.running.values().map(|running| self.promised(running)).sum();
-        let mut available = self.pool.available();
-        let mut places = self.limits.sequences_max - self.running.len();
-        let mut victims = Vec::new();
-        for (victim, running) in self.running.iter().rev() {
-            if places > 0 && available >= needed + promised {
-                break;
-            }
-            if victim.priority() >= urgency.priority() {
-                return false;
-            }
-            promised -= self.promised(running);
-            available += running.blocks.iter().filter(|block| self.pool.references(**block) == 1 && !hits.contains(block)).count();
-            places += 1;
-            victims.push(*victim);
-        }
-        if places == 0 || available < needed + promised {
-            return false;
-        }
-        // Nothing is allocated between here and `start`, so the hits cannot be lost, whoever held them.
-        for victim in victims {
-            self.preempt(victim);
-        }
-        true
-    }
-
-    /// Blocks that a running sequence will still take for the tokens that it has.
-    fn promised(&self, sequence: &Sequence) -> usize {
-        self.blocks_for(sequence.len()).saturating_sub(sequence.blocks.len())
-    }
-
-    fn start(&mut self, urgency: Urgency, hits: &[u32]) -> Option<Started> {
-        let mut sequence = self.waiting.remove(&urgency)?;
-        for block in hits {
-            self.pool.acquire(*block);
-        }
-        sequence.blocks.extend_from_slice(hits);
-        sequence.named = hits.len();
-        sequence.computed = hits.len() * self.limits.block_tokens;
-        let first_time = !std::mem::replace(&mut sequence.resumed, true);
-        if first_time && sequence.prompt_rows_from.is_none() {
-            self.counters.prefix_queries_tokens += sequence.prompt.len() as u64;
-            self.counters.prefix_hits_tokens += sequence.computed as u64;
-        }
-        let started = Started { request: sequence.id.request, cached_tokens: sequence.computed };
-        let report = first_time && sequence.id.choice == 0;
-        self.running.insert(urgency, sequence);
-        report.then_some(started)
-    }
-
     /// Tokens of this step for each running sequence, in the order of urgency: one for each that decodes, the rest as
     /// prefill chunks, the most urgent first.
     fn shares(&self, budget: usize) -> Vec<(Urgency, usize)> {
@@ -417,9 +338,9 @@ impl Scheduler {
     }
 
     /// Back to the queue. What it computed stays cached until the blocks are needed.
-    fn preempt(&mut self, urgency: Urgency) {
+    pub(super) fn preempt(&mut self, urgency: Urgency) {
         let Some(mut sequence) = self.running.remove(&urgency) else { return };
-        self.let_go(&mut sequence, true);
+        self.let_go(&mut sequence, usize::MAX);
         sequence.computed = 0;
         sequence.named = 0;
         self.counters.preemptions += 1;
@@ -431,15 +352,21 @@ impl Scheduler {
         let Some(urgency) = self.urgency(id) else { return };
         self.waiting.remove(&urgency);
         if let Some(mut sequence) = self.running.remove(&urgency) {
-            let keep = self.limits.prefix_cache;
+            // Without a prefix cache, only the prompt's blocks are of use, and only to other choices.
+            let keep = match self.limits.prefix_cache {
+                true => usize::MAX,
+                false if self.lives(id.request) => sequence.prompt.len() / self.limits.block_tokens,
+                false => 0,
+            };
             self.let_go(&mut sequence, keep);
         }
     }
 
-    /// Releases the blocks, the last first, so that the front of a prefix outlives its tail in the cache.
-    fn let_go(&mut self, sequence: &mut Sequence, keep: bool) {
-        for block in sequence.blocks.drain(..).rev() {
-            self.pool.release(block, keep);
+    /// Releases the blocks, the last first, so that the front of a prefix outlives its tail in the cache. The first `keep`
+    /// blocks may stay cached.
+    fn let_go(&mut self, sequence: &mut Sequence, keep: usize) {
+        for (index, block) in sequence.blocks.drain(..).enumerate().rev() {
+            self.pool.release(block, index < keep);
         }
     }
 
@@ -450,14 +377,19 @@ impl Scheduler {
     }
 
     fn forget_if_over(&mut self, request: u64) {
-        let Some((priority, choices)) = self.requests.get(&request).copied() else { return };
-        let lives = |choice| {
+        if !self.lives(request) {
+            self.requests.remove(&request);
+        }
+    }
+
+    /// Some choice of the request is not over.
+    fn lives(&self, request: u64) -> bool {
+        let Some((priority, choices)) = self.requests.get(&request).copied() else { return false };
+        let choice_lives = |choice| {
             let urgency = Urgency::new(priority, SequenceId { request, choice });
             self.running.contains_key(&urgency) || self.waiting.contains_key(&urgency)
         };
-        if !self.held.contains_key(&request) && !(0..choices).any(lives) {
-            self.requests.remove(&request);
-        }
+        self.held.contains_key(&request) || (0..choices).any(choice_lives)
     }
 
     fn urgency(&self, id: SequenceId) -> Option<Urgency> {
@@ -469,7 +401,7 @@ impl Scheduler {
         self.running.get_mut(&urgency)
     }
 
-    fn blocks_for(&self, tokens: usize) -> usize {
+    pub(super) fn blocks_for(&self, tokens: usize) -> usize {
         tokens.div_ceil(self.limits.block_tokens)
     }
 }

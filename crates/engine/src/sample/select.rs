@@ -113,10 +113,14 @@ mod tests {
 
     #[test]
     fn keys_order_by_logit_then_id() {
-        let mut keys = vec![key(-1.0, 3), key(2.0, 9), key(2.0, 1), key(-0.0, 5), key(0.0, 4), key(f32::NEG_INFINITY, 0)];
+        let mut keys =
+            vec![key(-1.0, 3), key(2.0, 9), key(2.0, 1), key(-0.0, 5), key(0.0, 4), key(f32::NEG_INFINITY, 0)];
         keys.sort_unstable_by(|a, b| b.cmp(a));
         assert_eq!(keys.iter().map(|key| id(*key)).collect::<Vec<_>>(), [1, 9, 4, 5, 3, 0]);
-        assert_eq!(keys.iter().map(|key| logit(*key)).collect::<Vec<_>>(), [2.0, 2.0, 0.0, 0.0, -1.0, f32::NEG_INFINITY]);
+        assert_eq!(
+            keys.iter().map(|key| logit(*key)).collect::<Vec<_>>(),
+            [2.0, 2.0, 0.0, 0.0, -1.0, f32::NEG_INFINITY]
+        );
     }
 
     #[test]

@@ -66,7 +66,8 @@ impl FakeExecutor {
     }
 
     fn slot(&self, blocks: &[u32], position: usize) -> usize {
-        blocks[position / self.shape.block_tokens] as usize * self.shape.block_tokens + position % self.shape.block_tokens
+        blocks[position / self.shape.block_tokens] as usize * self.shape.block_tokens
+            + position % self.shape.block_tokens
     }
 }
 

@@ -56,10 +56,15 @@ fn lengths_over_the_context_are_refused_with_what_fits() {
         "`max_tokens` 3 with a prompt of 30 tokens is too many: this server's KV memory holds 32 tokens (with more, up to \
          the model's 40); ask for 2 or less with this prompt",
     );
-    check(100, |request| request.max_tokens = usize::MAX, "max_tokens", &format!(
-        "`max_tokens` {} with a prompt of 30 tokens is too many: this model's context is 40; ask for 10 or less with this prompt",
-        usize::MAX
-    ));
+    check(
+        100,
+        |request| request.max_tokens = usize::MAX,
+        "max_tokens",
+        &format!(
+            "`max_tokens` {} with a prompt of 30 tokens is too many: this model's context is 40; ask for 10 or less with this prompt",
+            usize::MAX
+        ),
+    );
 }
 
 #[test]
@@ -78,11 +83,36 @@ fn bad_values_are_refused_by_name() {
     check(99, sampling(|s| s.temperature = -0.5), "temperature", "`temperature` -0.5 is not a number from 0");
     check(99, sampling(|s| s.top_p = 0.0), "top_p", "`top_p` 0 is not above 0 and at most 1");
     check(99, sampling(|s| s.min_p = 1.5), "min_p", "`min_p` 1.5 is not between 0 and 1");
-    check(99, sampling(|s| s.presence_penalty = f32::INFINITY), "presence_penalty", "`presence_penalty` inf is not a finite number");
-    check(99, sampling(|s| s.frequency_penalty = f32::NAN), "frequency_penalty", "`frequency_penalty` NaN is not a finite number");
-    check(99, sampling(|s| s.repetition_penalty = 0.0), "repetition_penalty", "`repetition_penalty` 0 is not a number above 0");
-    check(99, sampling(|s| s.logit_bias = vec![(256, 1.0)]), "logit_bias", "`logit_bias` names token 256; this model's tokens are 0 to 255");
-    check(99, sampling(|s| s.logit_bias = vec![(6, f32::NAN)]), "logit_bias", "`logit_bias` of token 6 is NaN, not a finite number");
+    check(
+        99,
+        sampling(|s| s.presence_penalty = f32::INFINITY),
+        "presence_penalty",
+        "`presence_penalty` inf is not a finite number",
+    );
+    check(
+        99,
+        sampling(|s| s.frequency_penalty = f32::NAN),
+        "frequency_penalty",
+        "`frequency_penalty` NaN is not a finite number",
+    );
+    check(
+        99,
+        sampling(|s| s.repetition_penalty = 0.0),
+        "repetition_penalty",
+        "`repetition_penalty` 0 is not a number above 0",
+    );
+    check(
+        99,
+        sampling(|s| s.logit_bias = vec![(256, 1.0)]),
+        "logit_bias",
+        "`logit_bias` names token 256; this model's tokens are 0 to 255",
+    );
+    check(
+        99,
+        sampling(|s| s.logit_bias = vec![(6, f32::NAN)]),
+        "logit_bias",
+        "`logit_bias` of token 6 is NaN, not a finite number",
+    );
 }
 
 #[tokio::test]
@@ -90,7 +120,9 @@ async fn the_longest_request_runs_in_the_smallest_memory() {
     let (engine, handle) = start(FakeExecutor::new(shape(8, 40)), Settings::default());
     assert_eq!(handle.shape().context, 32);
     let request = Request { ignore_eos: true, ..request(&[1; 2], 30) };
-    assert!(matches!(collect(handle.submit(request).expect("accepted")).await.end, Some(Ok(usage)) if usage.completion_tokens == 30));
+    assert!(
+        matches!(collect(handle.submit(request).expect("accepted")).await.end, Some(Ok(usage)) if usage.completion_tokens == 30)
+    );
     engine.stop();
 }
 

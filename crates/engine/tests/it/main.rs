@@ -3,6 +3,7 @@
 mod engine;
 mod fake;
 mod limits;
+mod model;
 mod sampling;
 mod scheduler;
 mod streams;

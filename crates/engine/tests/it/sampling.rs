@@ -94,7 +94,8 @@ fn sampling_equals_the_reference() {
         let length = [3, 50, 700, 5000][random.below(4)];
         let row = random_row(&mut random, length);
         let sampling = random_sampling(&mut random, length);
-        let some = |random: &mut Random| -> Vec<u32> { (0..random.below(20)).map(|_| random.below(length) as u32).collect() };
+        let some =
+            |random: &mut Random| -> Vec<u32> { (0..random.below(20)).map(|_| random.below(length) as u32).collect() };
         let (prompt, generated) = (some(&mut random), some(&mut random));
         let p = reference(&row, &sampling, &prompt, &generated);
         truncated += usize::from(p.contains(&0.0) && sampling.temperature > 0.0);
