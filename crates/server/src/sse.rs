@@ -120,6 +120,7 @@ impl<E: Encode + Unpin> EventBody<E> {
     }
 
     fn fail(&mut self, error: &ApiError) {
+        self.observation.failed();
         self.frames.error(error);
         self.events = None;
     }

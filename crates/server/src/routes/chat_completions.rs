@@ -6,7 +6,7 @@ use crate::error::{ApiError, ErrorBody};
 use crate::metrics::Observation;
 use crate::sse::EventBody;
 use crate::state::App;
-use crate::wire::chat::{ChatBody, ChatCompletion, ChatStream};
+use crate::wire::chat::{ChatBody, ChatChunk, ChatCompletion, ChatStream};
 use crate::wire::choices::Grid;
 use axum::Json;
 use axum::extract::{Request, State};
@@ -17,10 +17,14 @@ use std::time::Instant;
 #[utoipa::path(
     post,
     path = "/v1/chat/completions",
+    operation_id = "createChatCompletion",
     tag = "OpenAI",
     request_body = ChatBody,
     responses(
-        (status = 200, description = "The answer; with `stream` as server-sent events", body = ChatCompletion),
+        (status = 200, description = "The answer; with `stream`, events with a chunk each", content(
+            (ChatCompletion = "application/json"),
+            (ChatChunk = "text/event-stream"),
+        )),
         (status = 400, description = "A field is wrong or not built", body = ErrorBody),
         (status = 404, description = "No such model", body = ErrorBody),
         (status = 413, description = "The body is too large", body = ErrorBody),

@@ -6,7 +6,7 @@ use crate::error::{ApiError, ErrorBody};
 use crate::metrics::Observation;
 use crate::sse::EventBody;
 use crate::state::App;
-use crate::wire::completion::{Completion, CompletionBody, CompletionStream, Shown};
+use crate::wire::completion::{Completion, CompletionBody, CompletionChunk, CompletionStream, Shown};
 use axum::Json;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
@@ -16,10 +16,14 @@ use std::time::Instant;
 #[utoipa::path(
     post,
     path = "/v1/completions",
+    operation_id = "createCompletion",
     tag = "OpenAI",
     request_body = CompletionBody,
     responses(
-        (status = 200, description = "The answer; with `stream` as server-sent events", body = Completion),
+        (status = 200, description = "The answer; with `stream`, events with a chunk each", content(
+            (Completion = "application/json"),
+            (CompletionChunk = "text/event-stream"),
+        )),
         (status = 400, description = "A field is wrong or not built", body = ErrorBody),
         (status = 404, description = "No such model", body = ErrorBody),
         (status = 413, description = "The body is too large", body = ErrorBody),

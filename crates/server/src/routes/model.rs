@@ -29,6 +29,7 @@ impl From<ModelInfo> for ModelObject {
 #[utoipa::path(
     get,
     path = "/v1/models/{id}",
+    operation_id = "retrieveModel",
     tag = "OpenAI",
     params(("id" = String, Path, description = "The model's id; `/` in it is written `%2F`")),
     responses(

@@ -17,6 +17,7 @@ pub struct ModelList {
 #[utoipa::path(
     get,
     path = "/v1/models",
+    operation_id = "listModels",
     tag = "OpenAI",
     responses((status = 200, description = "The models", body = ModelList))
 )]

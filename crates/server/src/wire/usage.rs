@@ -33,6 +33,7 @@ impl From<Usage> for UsageBody {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(untagged)]
 pub enum StreamUsage {
+    /// Null.
     NotYet(Option<()>),
     Total(UsageBody),
 }

@@ -95,8 +95,8 @@ async fn pings_come_while_nothing_else_does() {
     let mut connection = server.connect().await;
     let body = with(chat("drip"), json!({"stream": true})).to_string();
     connection.send("POST", PATH, &[], body.as_bytes()).await;
-    let before = connection.until(": ping\n\n: ping\n\n").await.len();
-    assert!(before > 0);
+    connection.until(": ping\n\n").await;
+    connection.until(": ping\n\n").await;
     server.backend.release.add_permits(1);
     connection.until("data: [DONE]\n\n").await;
 }
