@@ -5,12 +5,14 @@
 
 pub mod arch;
 pub mod batch;
+mod compute;
 mod error;
 pub mod layers;
 pub mod text;
 pub mod weights;
 
 pub use batch::{Batch, BatchError, Span};
+pub use compute::compute;
 pub use error::Error;
 
 use layers::{Decoder, Loader};

@@ -184,7 +184,8 @@ fn shards_read_as_one_model() {
 #[test]
 fn hostile_shard_indices_are_refused() {
     let embedding = "model.embed_tokens.weight";
-    let cases: &[(&str, fn(&mut Value))] = &[
+    type Change = fn(&mut Value);
+    let cases: &[(&str, Change)] = &[
         ("a plain file name is needed", |index| index["weight_map"]["x"] = json!("../a.safetensors")),
         ("a plain file name is needed", |index| index["weight_map"]["x"] = json!("/etc/passwd")),
         ("a plain file name is needed", |index| index["weight_map"]["x"] = json!("sub/a.safetensors")),
