@@ -108,12 +108,12 @@ impl ChatTemplate {
         let mut environment = environment.clone();
         environment.set_fuel(Some(fuel(messages.len(), content_bytes)));
         let mut output = Capped { bytes: Vec::new(), max: OUTPUT_BYTES + OUTPUT_PER_CONTENT_BYTE * content_bytes };
-        let messages: Vec<Message> = messages.iter().map(|message| self.mark(message)).collect();
+        let messages: Vec<Value> = messages.iter().map(|message| self.mark(message)).collect();
         let context = context! {
-            messages => Value::from(minijinja::value::Serde(&messages)),
+            messages => messages,
             add_generation_prompt => add_generation_prompt,
-            bos_token => self.bos.clone(),
-            eos_token => self.eos.clone(),
+            bos_token => self.bos.as_str(),
+            eos_token => self.eos.as_str(),
             tools => Value::from(()),
             documents => Value::from(()),
         };
@@ -123,10 +123,11 @@ impl ChatTemplate {
         Ok(Rendered { text, stand_ins: self.escape.stand_ins().clone() })
     }
 
-    fn mark(&self, message: &Message) -> Message {
+    /// The message as templates see it.
+    fn mark(&self, message: &Message) -> Value {
         let role = message.role.as_str();
         let role = if ROLES.contains(&role) { role.into() } else { self.escape.mark(role) };
-        Message { role: role.into_owned(), content: self.escape.mark(&message.content).into_owned() }
+        Value::from_pairs([("role", role), ("content", self.escape.mark(&message.content))])
     }
 }
 
