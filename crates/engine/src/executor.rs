@@ -20,11 +20,13 @@ pub trait Executor: Send + 'static {
     fn step(&mut self, batch: &Batch, logits: &mut Vec<f32>) -> Result<(), String>;
 }
 
+type Forward = Box<dyn FnMut(&Batch, &mut Vec<f32>) + Send>;
+
 /// The executor of real models: a model and its KV memory.
 pub struct ModelExecutor {
     shape: Shape,
     /// The KV memory's type belongs to the compute layer, which the engine does not name; the closure owns it.
-    forward: Box<dyn FnMut(&Batch, &mut Vec<f32>) + Send>,
+    forward: Forward,
 }
 
 impl ModelExecutor {

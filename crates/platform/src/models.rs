@@ -348,6 +348,7 @@ fn engine_settings(settings: &Settings) -> EngineSettings {
         sequences_max: settings.sequences_max,
         step_tokens_max: settings.step_tokens_max,
         prefix_cache: settings.prefix_cache,
+        ..EngineSettings::default()
     }
 }
 
