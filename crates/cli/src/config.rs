@@ -155,6 +155,8 @@ fn server(layers: &Layers) -> Result<orrery_server::Settings, Usage> {
         body_timeout_ms: layers.integer("server.body_timeout_ms", 1, HOUR_MS)?,
         connections_max: count(layers, "server.connections_max", 1, 1_000_000)?,
         grace_ms: layers.integer("server.grace_ms", 0, HOUR_MS)?,
+        requests_max: count(layers, "engine.queue_max", 1, 1_000_000)? + count(layers, "engine.sequences_max", 1, 65_536)?,
+        ..orrery_server::Settings::default()
     })
 }
 

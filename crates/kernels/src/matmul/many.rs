@@ -160,14 +160,18 @@ impl<S: Simd> ByLayout for Unpack<'_, S> {
     #[inline(always)]
     fn run<L: Layout>(self) {
         let Self { simd, code, to } = self;
-        macro_rules! steps {
-            ($($pair:literal)*) => {$(
-                let (low, high) = L::pair::<S, $pair>(simd, code);
-                simd.store(low, &mut to[0][$pair]);
-                simd.store(high, &mut to[1][$pair]);
-            )*};
+        for quad in 0..PAIRS / 4 {
+            let pairs = [
+                L::pair::<S, 0>(simd, code, quad),
+                L::pair::<S, 1>(simd, code, quad),
+                L::pair::<S, 2>(simd, code, quad),
+                L::pair::<S, 3>(simd, code, quad),
+            ];
+            for (phase, (low, high)) in pairs.into_iter().enumerate() {
+                simd.store(low, &mut to[0][quad * 4 + phase]);
+                simd.store(high, &mut to[1][quad * 4 + phase]);
+            }
         }
-        steps!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15);
     }
 }
 
