@@ -32,9 +32,12 @@ pub struct ModelExecutor {
 impl ModelExecutor {
     /// Takes the memory of `blocks` KV blocks.
     pub fn new(mut model: Model, blocks: usize) -> Result<Self, orrery_model::Error> {
-        let hyper = model.hyper();
-        let shape =
-            Shape { vocabulary: hyper.vocabulary, context: hyper.context, blocks, block_tokens: model.block_tokens() };
+        let shape = Shape {
+            vocabulary: model.vocabulary(),
+            context: model.context(),
+            blocks,
+            block_tokens: model.block_tokens(),
+        };
         let mut kv = model.kv_cache(blocks)?;
         let forward = move |batch: &Batch, logits: &mut Vec<f32>| model.forward(batch, &mut kv, logits);
         Ok(Self { shape, forward: Box::new(forward) })
