@@ -20,19 +20,24 @@ pub trait Executor: Send + 'static {
     fn step(&mut self, batch: &Batch, logits: &mut Vec<f32>) -> Result<(), String>;
 }
 
+type Forward = Box<dyn FnMut(&Batch, &mut Vec<f32>) + Send>;
+
 /// The executor of real models: a model and its KV memory.
 pub struct ModelExecutor {
     shape: Shape,
     /// The KV memory's type belongs to the compute layer, which the engine does not name; the closure owns it.
-    forward: Box<dyn FnMut(&Batch, &mut Vec<f32>) + Send>,
+    forward: Forward,
 }
 
 impl ModelExecutor {
     /// Takes the memory of `blocks` KV blocks.
     pub fn new(mut model: Model, blocks: usize) -> Result<Self, orrery_model::Error> {
-        let hyper = model.hyper();
-        let shape =
-            Shape { vocabulary: hyper.vocabulary, context: hyper.context, blocks, block_tokens: model.block_tokens() };
+        let shape = Shape {
+            vocabulary: model.vocabulary(),
+            context: model.context(),
+            blocks,
+            block_tokens: model.block_tokens(),
+        };
         let mut kv = model.kv_cache(blocks)?;
         let forward = move |batch: &Batch, logits: &mut Vec<f32>| model.forward(batch, &mut kv, logits);
         Ok(Self { shape, forward: Box::new(forward) })

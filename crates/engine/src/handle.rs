@@ -123,7 +123,7 @@ impl Drop for Engine {
 fn kv_blocks(model: &Model, memory_bytes: u64) -> Result<usize, LoadError> {
     let block_bytes = model.kv_block_bytes().max(1);
     let blocks = usize::try_from(memory_bytes / block_bytes as u64).unwrap_or(usize::MAX);
-    let least = KV_TOKENS_MIN.min(model.hyper().context).div_ceil(model.block_tokens());
+    let least = KV_TOKENS_MIN.min(model.context()).div_ceil(model.block_tokens());
     if blocks < least {
         let (needed, tokens) = (least * block_bytes, least * model.block_tokens());
         return Err(LoadError::Settings(format!(

@@ -1,4 +1,4 @@
-//! The machine's compute, by the names that settings use: callers above need not know the kernels.
+//! What callers above need without knowing the kernels: the machine's compute by the names that settings use, and sizes.
 
 use crate::{Error, Model};
 use orrery_kernels::{Compute, attention::BLOCK_TOKENS, isa::Isa};
@@ -11,6 +11,16 @@ pub fn compute(isa: Option<&str>, threads: Option<usize>) -> Result<Compute, Err
 }
 
 impl Model {
+    /// Entries of a row of logits.
+    pub fn vocabulary(&self) -> usize {
+        self.hyper.vocabulary
+    }
+
+    /// Longest sequence in tokens.
+    pub fn context(&self) -> usize {
+        self.hyper.context
+    }
+
     /// Tokens in one KV block.
     pub fn block_tokens(&self) -> usize {
         BLOCK_TOKENS

@@ -14,19 +14,18 @@ pub use history::History;
 pub use random::draw;
 
 use crate::request::{Logprob, Sampling, TokenLogprobs};
+use weight::Scale;
 
 /// Smallest log-probability that is reported (as vLLM does): clients cannot read −∞ in JSON.
 const LOGPROB_MIN: f32 = -9999.0;
-/// Candidates that top-p looks at before it looks at the whole vocabulary.
-const NUCLEUS_FIRST: usize = 256;
 
-/// Chooses tokens. Keeps its scratch memory (13 bytes a vocabulary entry) between calls.
+/// Chooses tokens. Keeps its scratch memory (about 20 bytes a vocabulary entry) between calls.
 #[derive(Debug, Default)]
 pub struct Sampler {
     edited: Vec<f32>,
-    weights: Vec<u64>,
+    weights: Vec<f64>,
     select: select::Select,
-    kept: Vec<(u32, u64)>,
+    kept: Vec<(u32, f64)>,
 }
 
 impl Sampler {
@@ -61,88 +60,56 @@ impl Sampler {
         if sampling.temperature <= 0.0 || sampling.top_k == 1 || !max.is_finite() {
             return select::first(row, max);
         }
-        let scale = weight::Scale { max, temperature: sampling.temperature };
+        let scale = Scale { max, temperature: sampling.temperature };
         let weight_min = weight::fraction(sampling.min_p);
-        let top_p = sampling.top_p.min(1.0);
         if (1..row.len()).contains(&sampling.top_k) {
-            let keys = self.select.top(row, sampling.top_k);
-            self.kept.clear();
-            self.kept.extend(keys.iter().map(|key| (select::id(*key), scale.weight(select::logit(*key)))));
-            self.kept.retain(|(_, weight)| *weight >= weight_min);
-            let total = self.kept.iter().map(|(_, weight)| weight).sum();
-            self.keep_nucleus(nucleus(total, top_p));
-            return self.draw_kept(draw);
+            return self.choose_of_top(row, scale, weight_min, sampling, draw);
         }
-        let total = scale.weights(row, weight_min, &mut self.weights);
-        if top_p >= 1.0 {
-            return draw_from(&self.weights, total, draw);
+        let mut total = scale.weights(row, weight_min, &mut self.weights);
+        if sampling.top_p < 1.0 {
+            let cut = self.select.cut(row, &self.weights, total, nucleus(total, sampling.top_p));
+            for (id, (logit, weight)) in row.iter().zip(&mut self.weights).enumerate() {
+                *weight = if select::key(*logit, id) >= cut { *weight } else { 0.0 };
+            }
+            total = weight::sum(&self.weights);
         }
-        self.nucleus_of_all(row, nucleus(total, top_p));
-        self.draw_kept(draw)
+        draw_from(&self.weights, total, draw)
     }
 
-    /// Leaves in `kept` the most probable tokens of `weights` whose mass reaches `needed`.
-    fn nucleus_of_all(&mut self, row: &[f32], needed: u64) {
-        let with_weight = |weights: &[u64], key: &u64| (select::id(*key), weights[select::id(*key) as usize]);
+    fn choose_of_top(&mut self, row: &[f32], scale: Scale, weight_min: f64, sampling: &Sampling, draw: u64) -> u32 {
+        let keys = self.select.top(row, sampling.top_k);
         self.kept.clear();
-        self.kept.extend(self.select.top(row, NUCLEUS_FIRST).iter().map(|key| with_weight(&self.weights, key)));
-        let mass: u64 = self.kept.iter().map(|(_, weight)| weight).sum();
-        if mass >= needed {
-            self.keep_nucleus(needed);
-            return;
-        }
-        self.kept.clear();
-        let weights = &self.weights;
-        let mass = |key: &u64| weights[select::id(*key) as usize];
-        let keys = self.select.heaviest(row, needed, mass);
-        self.kept.extend(keys.iter().map(|key| with_weight(&self.weights, key)));
-    }
-
-    /// Cuts `kept`, which has the most probable first, where its mass reaches `needed`.
-    fn keep_nucleus(&mut self, needed: u64) {
-        let mut mass = 0;
-        let end = self.kept.iter().position(|(_, weight)| {
+        self.kept.extend(keys.iter().map(|key| (select::id(*key), scale.weight(select::logit(*key)))));
+        self.kept.retain(|(_, weight)| *weight >= weight_min);
+        let total = self.kept.iter().map(|(_, weight)| weight).sum();
+        let needed = nucleus(total, sampling.top_p);
+        let mut mass = 0.0;
+        let last = self.kept.iter().position(|(_, weight)| {
             mass += weight;
             mass >= needed
         });
-        self.kept.truncate(end.map_or(self.kept.len(), |end| end + 1));
-    }
-
-    /// Draws from `kept` as [`draw_from`] would from the whole vocabulary: in the order of ids.
-    fn draw_kept(&mut self, draw: u64) -> u32 {
+        self.kept.truncate(last.map_or(self.kept.len(), |last| last + 1));
+        // In the order of ids, as among the whole vocabulary.
         self.kept.sort_unstable_by_key(|(id, _)| *id);
-        let total = self.kept.iter().map(|(_, weight)| weight).sum();
-        let mut left = scaled(total, draw);
-        for (id, weight) in &self.kept {
-            if left < *weight {
-                return *id;
-            }
-            left -= weight;
-        }
-        unreachable!("invariant: the point drawn is below the total")
+        self.weights.clear();
+        self.weights.extend(self.kept.iter().map(|(_, weight)| weight));
+        let index = draw_from(&self.weights, weight::sum(&self.weights), draw);
+        self.kept[index as usize].0
     }
 }
 
-/// The mass that a nucleus of probability `top_p` needs, at least 1.
-fn nucleus(total: u64, top_p: f32) -> u64 {
-    if top_p >= 1.0 {
-        return total;
-    }
-    // A total is below 2^58, and f64 rounds the product the same way everywhere.
-    ((f64::from(top_p) * total as f64).ceil() as u64).clamp(1, total.max(1))
+/// The mass that a nucleus of probability `top_p` needs: an integer from 1.
+fn nucleus(total: f64, top_p: f32) -> f64 {
+    if top_p >= 1.0 { total } else { (f64::from(top_p) * total).ceil().clamp(1.0, total.max(1.0)) }
 }
 
-/// A uniform point of 0..total.
-fn scaled(total: u64, draw: u64) -> u64 {
-    ((u128::from(draw) * u128::from(total)) >> 64) as u64
-}
-
-/// The token under the point drawn, by inverse of the cumulated weights in the order of ids.
-fn draw_from(weights: &[u64], total: u64, draw: u64) -> u32 {
+/// The index under the point drawn, by inverse of the cumulated weights.
+fn draw_from(weights: &[f64], total: f64, draw: u64) -> u32 {
     const CHUNK: usize = 256;
-    let mut left = scaled(total, draw);
+    // A uniform integer of 0..total; totals and what is left of them are integers below 2^53.
+    let mut left = ((u128::from(draw) * u128::from(total as u64)) >> 64) as f64;
     for (chunk_index, chunk) in weights.chunks(CHUNK).enumerate() {
-        let mass: u64 = chunk.iter().sum();
+        let mass = weight::sum(chunk);
         if left >= mass {
             left -= mass;
             continue;

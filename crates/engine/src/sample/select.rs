@@ -38,7 +38,11 @@ pub fn max(row: &[f32]) -> f32 {
 
 /// The lowest id of that value; 0 when there is none.
 pub fn first(row: &[f32], value: f32) -> u32 {
-    row.iter().position(|x| *x == value).unwrap_or(0) as u32
+    // Without an early exit inside, a chunk is compared by vectors.
+    let holds = |chunk: &[f32]| chunk.iter().fold(false, |found, x| found | (*x == value));
+    let chunk = row.chunks(CHUNK).position(holds).unwrap_or(0);
+    let within = row.iter().skip(chunk * CHUNK).position(|x| *x == value);
+    within.map_or(0, |offset| (chunk * CHUNK + offset) as u32)
 }
 
 /// Partial selection with scratch memory.
@@ -65,18 +69,21 @@ impl Select {
         &self.keys
     }
 
-    /// Keys, in no order, of the fewest largest entries whose `mass` reaches `needed` (1 up to the mass of the row). Halves the
-    /// range by selection, so the work is linear.
-    pub fn heaviest(&mut self, row: &[f32], needed: u64, mass: impl Fn(&u64) -> u64) -> &[u64] {
+    /// The smallest key of the fewest largest entries whose weights, of `total`, together reach `needed` (1 to `total`).
+    /// Halves the range by selection, so the work is linear.
+    pub fn cut(&mut self, row: &[f32], weights: &[f64], total: f64, needed: f64) -> u64 {
+        // All entries below this together are less than what may be left out.
+        let bound = ((total - needed) / row.len() as f64).max(1.0);
         self.keys.clear();
-        self.keys.extend(row.iter().enumerate().map(|(id, logit)| key(*logit, id)).filter(|key| mass(key) > 0));
+        let heavy = row.iter().zip(weights).enumerate().filter(|(_, (_, weight))| **weight >= bound);
+        self.keys.extend(heavy.map(|(id, (logit, _))| key(*logit, id)));
         // All before `start` is in, nothing from `end` on is; `needed` is what is missing at `start`.
         let (mut start, mut end, mut needed) = (0, self.keys.len(), needed);
         while end - start > 1 {
             let middle = (end - start) / 2;
             let range = &mut self.keys[start..end];
             range.select_nth_unstable_by(middle, |a, b| b.cmp(a));
-            let upper: u64 = range[..middle].iter().map(&mass).sum();
+            let upper: f64 = range[..middle].iter().map(|key| weights[id(*key) as usize]).sum();
             if upper >= needed {
                 end = start + middle;
             } else {
@@ -84,8 +91,7 @@ impl Select {
                 start += middle;
             }
         }
-        self.keys.truncate(end);
-        &self.keys
+        self.keys.get(start).copied().unwrap_or(0)
     }
 
     /// Keys of all entries that can be among the `count` largest. The count-th largest of the chunks' maxima is not above
@@ -109,12 +115,11 @@ impl Select {
 
 #[cfg(test)]
 mod tests {
-    use super::{Select, id, key, logit, max};
+    use super::{Select, first, id, key, logit, max};
 
     #[test]
     fn keys_order_by_logit_then_id() {
-        let mut keys =
-            vec![key(-1.0, 3), key(2.0, 9), key(2.0, 1), key(-0.0, 5), key(0.0, 4), key(f32::NEG_INFINITY, 0)];
+        let mut keys = [key(-1.0, 3), key(2.0, 9), key(2.0, 1), key(-0.0, 5), key(0.0, 4), key(f32::NEG_INFINITY, 0)];
         keys.sort_unstable_by(|a, b| b.cmp(a));
         assert_eq!(keys.iter().map(|key| id(*key)).collect::<Vec<_>>(), [1, 9, 4, 5, 3, 0]);
         assert_eq!(
@@ -146,16 +151,30 @@ mod tests {
     }
 
     #[test]
-    fn heaviest_takes_the_fewest_that_suffice() {
-        let row: Vec<f32> = (0..1000).map(|i| ((i * 7919) % 1000) as f32).collect();
-        let mass = |key: &u64| logit(*key) as u64;
+    fn the_cut_keeps_the_fewest_that_suffice() {
+        let row: Vec<f32> = (0..1000).map(|i| ((i * 7919) % 500) as f32).collect();
+        let weights: Vec<f64> = row.iter().map(|x| f64::from(*x)).collect();
+        let total: f64 = weights.iter().sum();
+        let mut sorted: Vec<u64> = row.iter().enumerate().map(|(id, x)| key(*x, id)).collect();
+        sorted.sort_unstable_by(|a, b| b.cmp(a));
         let mut select = Select::default();
-        for needed in [1, 999, 1000, 1998, 10_000, 499_500] {
-            let mut kept: Vec<u64> = select.heaviest(&row, needed, mass).to_vec();
-            kept.sort_unstable_by(|a, b| b.cmp(a));
-            let total: u64 = kept.iter().map(mass).sum();
-            assert!(total >= needed && total - mass(&kept[kept.len() - 1]) < needed, "{needed}: {total}");
-            assert_eq!(id(kept[0]), row.iter().position(|x| *x == 999.0).expect("there") as u32);
+        for needed in [1.0, 499.0, 500.0, 998.0, 999.0, 10_000.0, 249_499.0, 249_500.0] {
+            let mut mass = 0.0;
+            let last = sorted.iter().find(|key| {
+                mass += f64::from(logit(**key));
+                mass >= needed
+            });
+            assert_eq!(Some(&select.cut(&row, &weights, total, needed)), last, "{needed} of {total}");
+        }
+    }
+
+    #[test]
+    fn first_is_the_lowest_id() {
+        let mut row = vec![0.0; 200];
+        assert_eq!(first(&row, 5.0), 0);
+        for id in [199, 130, 64, 63] {
+            row[id] = 5.0;
+            assert_eq!(first(&row, 5.0), id as u32);
         }
     }
 }

@@ -1,11 +1,15 @@
-//! Probabilities as integers: weight = ⌊exp((logit − max) / temperature) · 2^40⌋.
+//! Probabilities as integers: weight = exp((logit − max) / temperature) · 2^34, rounded to an integer and held in f64.
 //!
-//! Integer sums are exact, so no result depends on the order of addition, on vector width or on the machine. What is
-//! below 2^-40 of the best token's probability has weight 0 and is never drawn. `exp` is a polynomial of our own in plain
-//! multiplications and additions, which compilers vectorise and never contract; the bits are the same everywhere.
+//! Sums of such integers stay below 2^53 and so are exact: no result depends on the order of addition, on vector width or
+//! on the machine. What is below 2^-35 of the best token's probability has weight 0 and is never drawn. `exp` is a
+//! polynomial of our own in plain multiplications and additions, which compilers vectorise and never contract; the bits are
+//! the same everywhere.
 
-/// The weight of the most probable token: 2^40. A vocabulary of 2^18 keeps sums below 2^58.
-const ONE_BITS: i32 = 40;
+/// The weight of the most probable token: 2^34. A vocabulary of up to 2^19 tokens keeps sums within 2^53.
+pub const ONE: f64 = (1u64 << ONE_BITS) as f64;
+const ONE_BITS: i32 = 34;
+/// Sums that are kept side by side, so that compilers use vectors.
+const LANES: usize = 16;
 
 /// The transformation from logits to weights.
 #[derive(Debug, Clone, Copy)]
@@ -18,25 +22,39 @@ pub struct Scale {
 
 impl Scale {
     /// The weight of one logit; NaN and −∞ have 0.
-    pub fn weight(self, logit: f32) -> u64 {
-        exp_scaled((logit - self.max) / self.temperature) as u64
+    #[inline]
+    pub fn weight(self, logit: f32) -> f64 {
+        /// Adding it to a number below 2^51 rounds that to an integer.
+        const ROUND: f64 = (1u64 << 52) as f64;
+        (f64::from(exp_scaled((logit - self.max) / self.temperature)) + ROUND) - ROUND
     }
 
     /// All weights, those below `weight_min` set to 0, and their sum.
-    pub fn weights(self, row: &[f32], weight_min: u64, weights: &mut Vec<u64>) -> u64 {
-        weights.clear();
-        weights.extend(row.iter().map(|logit| {
-            let weight = self.weight(*logit);
-            if weight >= weight_min { weight } else { 0 }
-        }));
-        weights.iter().sum()
+    pub fn weights(self, row: &[f32], weight_min: f64, weights: &mut Vec<f64>) -> f64 {
+        weights.resize(row.len(), 0.0);
+        for (weight, logit) in weights.iter_mut().zip(row) {
+            let all = self.weight(*logit);
+            *weight = if all >= weight_min { all } else { 0.0 };
+        }
+        sum(weights)
     }
 }
 
+/// The exact sum of weights.
+pub fn sum(weights: &[f64]) -> f64 {
+    let mut lanes = [0.0; LANES];
+    let (chunks, rest) = weights.as_chunks::<LANES>();
+    for chunk in chunks {
+        for (lane, weight) in lanes.iter_mut().zip(chunk) {
+            *lane += weight;
+        }
+    }
+    lanes.iter().chain(rest).sum()
+}
+
 /// The weight of that fraction of the most probable token, at least 1.
-pub fn fraction(fraction: f32) -> u64 {
-    let one = (1u64 << ONE_BITS) as f64;
-    ((f64::from(fraction) * one).ceil() as u64).clamp(1, 1 << ONE_BITS)
+pub fn fraction(fraction: f32) -> f64 {
+    (f64::from(fraction) * ONE).ceil().clamp(1.0, ONE)
 }
 
 /// ln Σ exp(x) of a row; infinite when the largest entry is.
@@ -46,11 +64,19 @@ pub fn log_sum_exp(row: &[f32]) -> f64 {
         return f64::from(max);
     }
     let scale = Scale { max, temperature: 1.0 };
-    let total: u64 = row.iter().map(|logit| scale.weight(*logit)).sum();
-    f64::from(max) + libm::log(total as f64) - f64::from(ONE_BITS) * std::f64::consts::LN_2
+    let mut weights = [0.0; 256];
+    let mut total = 0.0;
+    for chunk in row.chunks(weights.len()) {
+        let weights = &mut weights[..chunk.len()];
+        for (weight, logit) in weights.iter_mut().zip(chunk) {
+            *weight = scale.weight(*logit);
+        }
+        total += sum(weights);
+    }
+    f64::from(max) + libm::log(total / ONE)
 }
 
-/// exp(x) · 2^40 for x ≤ 0, to about one unit in the last place; under 2^-40 · 2^40 where x < −64, and for NaN.
+/// exp(x) · 2^34 for x ≤ 0, to about one unit in the last place; next to 0 where x < −64, and for NaN.
 ///
 /// x = n·ln 2 + r with |r| ≤ ½ ln 2; exp(r) by the polynomial of Cephes' `expf` (Moshier, 1989).
 #[inline]
@@ -59,8 +85,8 @@ fn exp_scaled(x: f32) -> f32 {
     const LN2_LOW: f32 = -2.121_944_4e-4;
     /// 1.5 · 2^23: adding it rounds to an integer, which stands in the low bits.
     const ROUND: f32 = 12_582_912.0;
-    // `max` turns NaN into −64.
-    let x = x.max(-64.0).min(0.0);
+    // NaN is not above −64.
+    let x = if x > -64.0 { x } else { -64.0 };
     let shifted = x * std::f32::consts::LOG2_E + ROUND;
     let n = shifted - ROUND;
     let r = (x - n * LN2_HIGH) - n * LN2_LOW;
@@ -77,11 +103,11 @@ fn exp_scaled(x: f32) -> f32 {
 
 #[cfg(test)]
 mod tests {
-    use super::{ONE_BITS, Scale, exp_scaled, fraction, log_sum_exp};
+    use super::{ONE, Scale, exp_scaled, fraction, log_sum_exp};
 
     #[test]
     fn exp_is_close_to_the_exact_one() {
-        let one = (1u64 << ONE_BITS) as f64;
+        let one = ONE;
         assert_eq!(exp_scaled(0.0), one as f32);
         let mut worst = 0f64;
         for i in 0..64_000 {
@@ -96,13 +122,13 @@ mod tests {
     fn the_odd_inputs_have_weight_0() {
         let scale = Scale { max: 1.0, temperature: 0.5 };
         for logit in [f32::NAN, f32::NEG_INFINITY, -1e30] {
-            assert_eq!(scale.weight(logit), 0);
+            assert_eq!(scale.weight(logit), 0.0);
         }
-        assert_eq!(scale.weight(1.0), 1 << ONE_BITS);
+        assert_eq!(scale.weight(1.0), ONE);
         // A temperature so small that its inverse is infinite.
         let tiny = Scale { max: 1.0, temperature: 1e-45 };
-        assert_eq!((tiny.weight(1.0), tiny.weight(0.999)), (1 << ONE_BITS, 0));
-        assert_eq!((fraction(0.0), fraction(1.0)), (1, 1 << ONE_BITS));
+        assert_eq!((tiny.weight(1.0), tiny.weight(0.999)), (ONE, 0.0));
+        assert_eq!((fraction(0.0), fraction(1.0)), (1.0, ONE));
     }
 
     #[test]
