@@ -148,15 +148,18 @@ fn listen(layers: &Layers) -> Result<String, Usage> {
 }
 
 fn server(layers: &Layers) -> Result<orrery_server::Settings, Usage> {
+    let engine = |key: &str| count(layers, key, 1, 1_000_000);
     Ok(orrery_server::Settings {
         body_max_bytes: size(layers, "server.body_max", 1024)?,
         header_max_bytes: size(layers, "server.header_max", 8 * 1024)?,
+        headers_max: count(layers, "server.headers_max", 10, 10_000)?,
         header_timeout_ms: layers.integer("server.header_timeout_ms", 1, HOUR_MS)?,
         body_timeout_ms: layers.integer("server.body_timeout_ms", 1, HOUR_MS)?,
+        write_timeout_ms: layers.integer("server.write_timeout_ms", 1, HOUR_MS)?,
         connections_max: count(layers, "server.connections_max", 1, 1_000_000)?,
         grace_ms: layers.integer("server.grace_ms", 0, HOUR_MS)?,
-        requests_max: count(layers, "engine.queue_max", 1, 1_000_000)? + count(layers, "engine.sequences_max", 1, 65_536)?,
-        ..orrery_server::Settings::default()
+        ping_ms: layers.integer("server.ping_ms", 1, HOUR_MS)?,
+        requests_max: engine("engine.queue_max")? + engine("engine.sequences_max")?,
     })
 }
 
