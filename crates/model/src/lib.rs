@@ -2,6 +2,7 @@
 //! and the forward pass of a batch.
 //!
 //! Must not know: requests, scheduling, HTTP, the environment. No async. Start at [`Model`].
+#![forbid(unsafe_code)]
 
 pub mod arch;
 pub mod batch;

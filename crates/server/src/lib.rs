@@ -2,6 +2,7 @@
 //!
 //! Wire types live here alone and are never domain types. Start at [`serve`]; then `routes`, one file for each
 //! endpoint, and `wire`, which reads requests and makes answers.
+#![forbid(unsafe_code)]
 
 pub mod backend;
 mod body;
