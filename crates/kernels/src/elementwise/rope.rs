@@ -94,7 +94,8 @@ impl Kernel for Rotate<'_> {
             let (low, high) = head[..2 * half].split_at_mut(half);
             let mut first = 0;
             while first < half {
-                let (cos, sin) = (super::load_tail(simd, &self.cos[first..]), super::load_tail(simd, &self.sin[first..]));
+                let (cos, sin) =
+                    (super::load_tail(simd, &self.cos[first..]), super::load_tail(simd, &self.sin[first..]));
                 let (a, b) = (super::load_tail(simd, &low[first..]), super::load_tail(simd, &high[first..]));
                 let minus_sin = simd.sub(simd.zero(), sin);
                 super::store_tail(simd, simd.fma(a, cos, simd.mul(b, minus_sin)), &mut low[first..]);

@@ -78,7 +78,10 @@ pub(super) fn matmul(compute: &Compute, x: &Operand, weights: &[&Packed], out: &
         let out = Disjoint::new(out);
         compute.pool().each(plan.items * division.chunks, &|index| {
             let (part, tiles) = plan.item(index % plan.items);
-            dispatch_vector(isa, Item { x, panels, division, part, tile: tiles.start, chunk: index / plan.items, out, stride });
+            dispatch_vector(
+                isa,
+                Item { x, panels, division, part, tile: tiles.start, chunk: index / plan.items, out, stride },
+            );
         });
     });
 }
@@ -130,11 +133,8 @@ impl Kernel for Item<'_> {
         let weights = self.part.weights;
         let (codes, scales) = (weights.tile_codes(self.tile), weights.tile_scales(self.tile));
         let (code_len, scale_len) = (weights.codes().block_bytes(), weights.scales().block_bytes());
-        let mut unpacked = Unpacked {
-            codes: [[[0.0; LANES]; PAIRS]; 2],
-            scales: [[0.0; LANES]; 2],
-            minima: [[0.0; LANES]; 2],
-        };
+        let mut unpacked =
+            Unpacked { codes: [[[0.0; LANES]; PAIRS]; 2], scales: [[0.0; LANES]; 2], minima: [[0.0; LANES]; 2] };
         let mut results = Results([[0.0; LANES]; CHUNK_ROWS]);
         for block in 0..self.division.blocks {
             let code = &codes[block * code_len..][..code_len];
@@ -213,11 +213,7 @@ impl Item<'_> {
                 }
             };
         }
-        if S::WIDE {
-            widths!(1 2 3 4 5 6 7 8 9 10 11 12)
-        } else {
-            widths!(1 2 3 4 5 6)
-        }
+        if S::WIDE { widths!(1 2 3 4 5 6 7 8 9 10 11 12) } else { widths!(1 2 3 4 5 6) }
     }
 
     fn write(&self, results: &Results) {

@@ -108,7 +108,11 @@ fn rope_rotates_pairs_by_position_times_frequency() {
             let (cos, sin) = (1.25 * angle.cos(), 1.25 * angle.sin());
             let other = f64::from(if i < 12 { -x[at + 12] } else { x[at - 12] });
             let want = f64::from(x[at]) * cos + other * sin;
-            assert!((f64::from(out[at]) - want).abs() < 2e-6 * 6.0, "row {row} column {column}: {} for {want}", out[at]);
+            assert!(
+                (f64::from(out[at]) - want).abs() < 2e-6 * 6.0,
+                "row {row} column {column}: {} for {want}",
+                out[at]
+            );
         }
     }
 }
