@@ -120,7 +120,8 @@ fn bos_follows_the_configuration() {
 }
 
 fn refused(source: &TextSource, named: &[&str]) {
-    let error = Tokenizer::new(source).err().expect("it should be refused").to_string();
+    let Err(error) = Tokenizer::new(source) else { panic!("it should be refused") };
+    let error = error.to_string();
     for part in named {
         assert!(error.contains(part), "{error:?} does not name {part:?}");
     }
