@@ -132,3 +132,11 @@ fn attributes_lead_nowhere() {
     check("{{ cycler.__init__.__globals__.os.popen('id').read() }}");
     check("{% import 'os' as os %}");
 }
+
+#[test]
+#[ignore = "probe"]
+fn probe() {
+    let start = Instant::now();
+    check(&std::fs::read_to_string("/tmp/text/probe.txt").unwrap());
+    eprintln!("{:?}", start.elapsed());
+}
