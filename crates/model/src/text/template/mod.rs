@@ -25,7 +25,7 @@ const SOURCE_BYTES_MAX: usize = 1 << 18;
 /// Stack for parsing, which recurses as deep as an expression is long.
 const PARSER_STACK_BYTES: usize = 64 << 20;
 /// Steps that every rendering has, and more for each message and each 64 bytes of content.
-const FUEL: u64 = 500_000;
+const FUEL: u64 = 200_000;
 const FUEL_PER_MESSAGE: u64 = 2_000;
 const FUEL_PER_CONTENT_UNIT: u64 = 32;
 /// Bytes that every rendering may write, and more for each byte of content.
