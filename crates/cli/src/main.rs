@@ -1,1 +1,66 @@
-fn main(){}
+//! The `orrery` binary: reads flags, environment and file into settings, and runs one command.
+//!
+//! The only crate that reads the environment. Start at `run`, then `args` (the raw flags), `config` (the validated
+//! settings) and `commands` (one file per command).
+#![forbid(unsafe_code)]
+
+mod args;
+mod client;
+mod commands;
+mod config;
+mod failure;
+mod layers;
+mod local;
+mod logging;
+mod progress;
+mod signals;
+mod size;
+mod sse;
+mod target;
+
+use anyhow::Context as _;
+use args::{Arguments, Command, Evaluation};
+use clap::Parser as _;
+use config::Settings;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match run(arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failure::report(&error),
+    }
+}
+
+fn run(arguments: Arguments) -> anyhow::Result<()> {
+    if let Command::Completions(completions) = &arguments.command {
+        return commands::completions::run(completions);
+    }
+    let mut layers = config::layers(arguments.global.config.as_deref(), &config::environment)?;
+    arguments.lay(&mut layers)?;
+    let mut settings = Settings::new(&layers, &config::environment)?;
+    if !matches!(arguments.command, Command::Serve(_)) {
+        settings = settings.quiet(&layers);
+    }
+    logging::start(&settings.log);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
+    let result = runtime.block_on(dispatch(arguments.command, settings));
+    // A model that is still loading must not hold up the exit.
+    runtime.shutdown_background();
+    result
+}
+
+async fn dispatch(command: Command, settings: Settings) -> anyhow::Result<()> {
+    match command {
+        Command::Serve(_) => commands::serve::run(settings).await,
+        Command::Pull(pull) => commands::pull::run(&pull, &settings).await,
+        Command::List(list) => commands::list::run(&list, &settings).await,
+        Command::Rm(remove) => commands::rm::run(&remove, &settings).await,
+        Command::Chat(chat) => commands::chat::run(chat, settings).await,
+        Command::Bench(bench) => commands::bench::run(bench, settings).await,
+        Command::Eval(eval) => match eval.what {
+            Evaluation::Perplexity(perplexity) => commands::eval::run(perplexity, settings).await,
+        },
+        Command::Completions(completions) => commands::completions::run(&completions),
+    }
+}

@@ -4,13 +4,26 @@
 //! Must not know: tenants, HTTP, the database. `core` is pure: integers in, integers out, no async, no clock.
 //! Start at [`Handle`], then [`core`].
 
+#![forbid(unsafe_code)]
+
+mod check;
 pub mod core;
 pub mod executor;
+mod generation;
 pub mod handle;
+mod live;
+mod pace;
 pub mod request;
 pub mod sample;
+mod settings;
+mod shared;
+mod stop;
+mod text;
 mod worker;
 
 pub use executor::{Executor, ModelExecutor, Shape};
-pub use handle::{ChatMessage, Engine, Generation, Handle, Load, LoadError, Settings, Stats};
+pub use generation::Generation;
+pub use handle::{ChatMessage, Engine, Handle, Load, LoadError, Stats};
 pub use request::{Error, Event, FinishReason, Logprob, Request, Sampling, TokenLogprobs, Usage};
+pub use settings::Settings;
+pub use text::{Detokenize, Text};

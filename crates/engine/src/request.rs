@@ -92,12 +92,25 @@ pub struct Usage {
 #[derive(Debug, Clone)]
 pub enum Event {
     /// Log-probabilities of the prompt's tokens; the first has none.
-    Prompt { logprobs: Vec<Option<TokenLogprobs>> },
+    Prompt {
+        logprobs: Vec<Option<TokenLogprobs>>,
+    },
     /// `text` may be empty while a character or a possible stop string is incomplete.
-    Token { choice: usize, token: u32, text: String, logprobs: Option<TokenLogprobs> },
+    Token {
+        choice: usize,
+        token: u32,
+        text: String,
+        logprobs: Option<TokenLogprobs>,
+    },
     /// `text` is what had been kept back.
-    Finished { choice: usize, text: String, reason: FinishReason },
-    Done { usage: Usage },
+    Finished {
+        choice: usize,
+        text: String,
+        reason: FinishReason,
+    },
+    Done {
+        usage: Usage,
+    },
     Failed(Error),
 }
 

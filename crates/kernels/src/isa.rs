@@ -34,9 +34,8 @@ impl Isa {
 
     #[cfg(target_arch = "x86_64")]
     pub fn is_available(self) -> bool {
-        let avx2 = is_x86_feature_detected!("avx2")
-            && is_x86_feature_detected!("fma")
-            && is_x86_feature_detected!("f16c");
+        let avx2 =
+            is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("f16c");
         match self {
             Isa::Scalar => true,
             Isa::Avx2 => avx2,
@@ -75,10 +74,7 @@ impl FromStr for Isa {
     fn from_str(name: &str) -> Result<Self, Error> {
         match name {
             "amx" => Err(Error::IsaNotBuilt { available: names(&Self::available()) }),
-            _ => Self::ALL
-                .into_iter()
-                .find(|isa| isa.name() == name)
-                .ok_or_else(|| Error::IsaUnknown(name.to_owned())),
+            _ => Self::ALL.into_iter().find(|isa| isa.name() == name).ok_or_else(|| Error::IsaUnknown(name.to_owned())),
         }
     }
 }

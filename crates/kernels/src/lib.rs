@@ -7,9 +7,9 @@ pub mod attention;
 pub mod elementwise;
 pub mod isa;
 pub mod matmul;
+mod memory;
 pub mod pool;
 pub mod quant;
-mod memory;
 mod simd;
 
 use std::sync::Arc;

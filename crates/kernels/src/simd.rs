@@ -13,7 +13,6 @@ use crate::isa::Isa;
 /// Lanes of every vector here.
 pub const LANES: usize = 16;
 
-
 /// One instruction set's sixteen lanes.
 pub trait Simd: Copy {
     /// Sixteen float32.

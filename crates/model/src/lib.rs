@@ -2,15 +2,18 @@
 //! and the forward pass of a batch.
 //!
 //! Must not know: requests, scheduling, HTTP, the environment. No async. Start at [`Model`].
+#![forbid(unsafe_code)]
 
 pub mod arch;
 pub mod batch;
+mod compute;
 mod error;
 pub mod layers;
 pub mod text;
 pub mod weights;
 
 pub use batch::{Batch, BatchError, Span};
+pub use compute::compute;
 pub use error::Error;
 
 use layers::{Decoder, Loader};

@@ -1,6 +1,18 @@
 //! Chat and text completion on a running model: requests in, events with their texts out.
+//!
+//! Must not know: wire types. Start at [`Platform::chat`].
 
-use crate::Error;
+use crate::pull::blocking;
+use crate::{Admission, Error, Platform};
+use orrery_engine::{Generation, Handle, Request, Sampling};
+use sha2::{Digest, Sha256};
+use std::collections::VecDeque;
+
+/// Texts of more bytes are tokenised off the async workers.
+const INLINE_BYTES_MAX: usize = 4096;
+
+/// Until there are tenants, everybody is the same one.
+const TENANT: &str = "";
 
 /// What chat and completion have in common. `server` checks the ranges of OpenAI's API, the engine the model's limits.
 #[derive(Debug, Clone, PartialEq)]
@@ -90,11 +102,24 @@ pub struct Usage {
 #[derive(Debug)]
 pub enum Event {
     /// One entry for each prompt token; the first has no log-probability.
-    Prompt { tokens: Vec<PromptToken> },
-    Token { choice: usize, token: u32, text: String, logprobs: Option<TokenLogprobs> },
+    Prompt {
+        tokens: Vec<PromptToken>,
+    },
+    Token {
+        choice: usize,
+        token: u32,
+        text: String,
+        logprobs: Option<TokenLogprobs>,
+    },
     /// `text` is what had been kept back.
-    Finished { choice: usize, text: String, reason: FinishReason },
-    Done { usage: Usage },
+    Finished {
+        choice: usize,
+        text: String,
+        reason: FinishReason,
+    },
+    Done {
+        usage: Usage,
+    },
     Failed(Error),
 }
 
@@ -110,11 +135,232 @@ pub struct Reply {
     /// The prompt's text as the model sees it (for `echo`).
     pub prompt_text: String,
     pub prompt_tokens: Vec<u32>,
+    handle: Handle,
+    generation: Generation,
+    /// Terminal events have been given out.
+    ended: bool,
+}
+
+impl std::fmt::Debug for Reply {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reply")
+            .field("prompt_tokens", &self.prompt_tokens.len())
+            .field("ended", &self.ended)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Reply {
     /// The next event; `None` after the terminal one.
     pub async fn next(&mut self) -> Option<Event> {
-        todo!()
+        if self.ended {
+            return None;
+        }
+        let event = match self.generation.next().await {
+            Some(event) => self.event(event),
+            None => Event::Failed(Error::internal("the engine ended without a last event")),
+        };
+        self.ended = matches!(event, Event::Done { .. } | Event::Failed(_));
+        Some(event)
+    }
+
+    fn event(&self, event: orrery_engine::Event) -> Event {
+        use orrery_engine::Event as From;
+        match event {
+            From::Prompt { logprobs } => Event::Prompt { tokens: self.prompt(logprobs) },
+            From::Token { choice, token, text, logprobs } => Event::Token {
+                choice,
+                token,
+                text,
+                logprobs: logprobs.map(|logprobs| token_logprobs(&self.handle, &logprobs)),
+            },
+            From::Finished { choice, text, reason } => Event::Finished { choice, text, reason: finish_reason(reason) },
+            From::Done { usage } => Event::Done { usage: usage.into() },
+            From::Failed(error) => Event::Failed(engine_error(error)),
+        }
+    }
+
+    fn prompt(&self, logprobs: Vec<Option<orrery_engine::TokenLogprobs>>) -> Vec<PromptToken> {
+        let mut logprobs = VecDeque::from(logprobs);
+        let token = |token: &u32| PromptToken {
+            token: *token,
+            text: self.handle.token(*token).0,
+            logprobs: logprobs.pop_front().flatten().map(|logprobs| token_logprobs(&self.handle, &logprobs)),
+        };
+        self.prompt_tokens.iter().map(token).collect()
+    }
+}
+
+impl Platform {
+    /// Starts a chat: the messages are rendered by the model's template. `admission` must live as long as the reply.
+    pub async fn chat(&self, _admission: &Admission, request: ChatRequest) -> Result<Reply, Error> {
+        if request.messages.is_empty() {
+            return Err(Error::BadInput {
+                param: Some("messages"),
+                message: "`messages` is empty; send at least one message".into(),
+            });
+        }
+        let handle = self.handle(&request.model)?;
+        let bytes = request.messages.iter().map(|message| message.content.len()).sum();
+        let messages = engine_messages(&request.messages);
+        let tokens = on_text(&handle, bytes, move |handle| handle.chat_prompt(&messages).map_err(engine_error)).await?;
+        start(handle, tokens, None, request.generate, None)
+    }
+
+    /// Starts a text completion. `admission` must live as long as the reply.
+    pub async fn complete(&self, _admission: &Admission, request: CompletionRequest) -> Result<Reply, Error> {
+        let handle = self.handle(&request.model)?;
+        let (tokens, text) = match request.prompt {
+            Prompt::Tokens(tokens) => (tokens, None),
+            Prompt::Text(text) => {
+                on_text(&handle, text.len(), move |handle| {
+                    Ok((handle.encode(&text, true).map_err(engine_error)?, Some(text)))
+                })
+                .await?
+            }
+        };
+        start(handle, tokens, text, request.generate, request.prompt_logprobs)
+    }
+}
+
+/// Works on a text of `bytes` bytes: here when it is short, else on a blocking thread.
+async fn on_text<T: Send + 'static>(
+    handle: &Handle,
+    bytes: usize,
+    work: impl FnOnce(&Handle) -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    if bytes <= INLINE_BYTES_MAX {
+        return work(handle);
+    }
+    let handle = handle.clone();
+    blocking(move || work(&handle)).await
+}
+
+fn start(
+    handle: Handle,
+    tokens: Vec<u32>,
+    text: Option<String>,
+    generate: Generate,
+    prompt_logprobs: Option<usize>,
+) -> Result<Reply, Error> {
+    // The engine refuses a prompt that leaves no room, with its own numbers.
+    let room = handle.shape().context.saturating_sub(tokens.len()).max(1);
+    let request = engine_request(tokens.clone(), generate, prompt_logprobs, room);
+    let generation = handle.submit(request).map_err(engine_error)?;
+    let prompt_text = match text {
+        Some(text) => text,
+        None => handle.decode(&tokens).map_err(engine_error)?,
+    };
+    Ok(Reply { prompt_text, prompt_tokens: tokens, handle, generation, ended: false })
+}
+
+fn engine_request(prompt: Vec<u32>, generate: Generate, prompt_logprobs: Option<usize>, room: usize) -> Request {
+    Request {
+        prompt,
+        max_tokens: generate.max_tokens.unwrap_or(room),
+        n: generate.n,
+        sampling: Sampling {
+            temperature: generate.temperature,
+            top_k: generate.top_k,
+            top_p: generate.top_p,
+            min_p: generate.min_p,
+            presence_penalty: generate.presence_penalty,
+            frequency_penalty: generate.frequency_penalty,
+            repetition_penalty: generate.repetition_penalty,
+            logit_bias: generate.logit_bias,
+            seed: generate.seed,
+        },
+        stop: generate.stop,
+        stop_tokens: Vec::new(),
+        ignore_eos: generate.ignore_eos,
+        logprobs: generate.logprobs,
+        prompt_logprobs,
+        cache_salt: cache_salt(TENANT, generate.cache_salt.as_deref()),
+        priority: generate.priority,
+    }
+}
+
+/// The prefix cache's salt: made here from the tenant; what a client sends only narrows it. Both parts carry their
+/// lengths, so that no tenant and salt together look like another pair.
+fn cache_salt(tenant: &str, client: Option<&str>) -> Vec<u8> {
+    let mut hash = Sha256::new();
+    for part in [Some(tenant), client].into_iter().flatten() {
+        hash.update((part.len() as u64).to_le_bytes());
+        hash.update(part.as_bytes());
+    }
+    hash.finalize().to_vec()
+}
+
+pub(crate) fn engine_messages(messages: &[ChatMessage]) -> Vec<orrery_engine::ChatMessage> {
+    messages
+        .iter()
+        .map(|message| orrery_engine::ChatMessage { role: message.role.clone(), content: message.content.clone() })
+        .collect()
+}
+
+pub(crate) fn engine_error(error: orrery_engine::Error) -> Error {
+    use orrery_engine::Error as From;
+    match error {
+        From::Invalid { param, message } => Error::BadInput { param: Some(param), message },
+        From::Overloaded { retry_after_s, .. } => Error::Overloaded { message: error.to_string(), retry_after_s },
+        From::ShuttingDown => Error::Unavailable("the server is shutting down".into()),
+        From::Internal(_) => Error::Internal { message: error.to_string(), source: Some(Box::new(error)) },
+    }
+}
+
+fn token_logprobs(handle: &Handle, logprobs: &orrery_engine::TokenLogprobs) -> TokenLogprobs {
+    let one = |logprob: &orrery_engine::Logprob| {
+        let (text, bytes) = handle.token(logprob.token);
+        Logprob { token: logprob.token, text, bytes, logprob: logprob.logprob }
+    };
+    TokenLogprobs { chosen: one(&logprobs.chosen), top: logprobs.top.iter().map(one).collect() }
+}
+
+fn finish_reason(reason: orrery_engine::FinishReason) -> FinishReason {
+    match reason {
+        orrery_engine::FinishReason::Stop => FinishReason::Stop,
+        orrery_engine::FinishReason::Length => FinishReason::Length,
+    }
+}
+
+impl From<orrery_engine::Usage> for Usage {
+    fn from(usage: orrery_engine::Usage) -> Self {
+        Self {
+            prompt_tokens: usage.prompt_tokens,
+            completion_tokens: usage.completion_tokens,
+            cached_tokens: usage.cached_tokens,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_salt_belongs_to_one_pair_of_tenant_and_client() {
+        let pairs = [
+            ("", None),
+            ("", Some("")),
+            ("", Some("a")),
+            ("a", None),
+            ("a", Some("")),
+            ("a", Some("b")),
+            ("ab", None),
+            ("", Some("ab")),
+        ];
+        let salts: std::collections::BTreeSet<Vec<u8>> =
+            pairs.iter().map(|(tenant, client)| cache_salt(tenant, *client)).collect();
+        assert_eq!(salts.len(), pairs.len());
+        assert_eq!(cache_salt("a", Some("b")), cache_salt("a", Some("b")));
+    }
+
+    #[test]
+    fn engine_errors_keep_their_parameter_and_their_wait() {
+        let invalid = engine_error(orrery_engine::Error::Invalid { param: "max_tokens", message: "too many".into() });
+        assert!(matches!(invalid, Error::BadInput { param: Some("max_tokens"), .. }));
+        let full = engine_error(orrery_engine::Error::Overloaded { limit: 7, retry_after_s: 3 });
+        assert!(matches!(full, Error::Overloaded { retry_after_s: 3, message } if message.contains('7')));
+        assert!(matches!(engine_error(orrery_engine::Error::ShuttingDown), Error::Unavailable(_)));
     }
 }

@@ -19,5 +19,31 @@ pub enum Error {
     #[error("{0}")]
     NoSpace(String),
     #[error("{message}")]
-    Internal { message: String, #[source] source: Option<Box<dyn std::error::Error + Send + Sync>> },
+    Internal {
+        message: String,
+        #[source]
+        source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    },
+}
+
+impl Error {
+    /// Bad input that no field of the API names.
+    pub(crate) fn bad_input(message: impl Into<String>) -> Self {
+        Self::BadInput { param: None, message: message.into() }
+    }
+
+    /// A failure of the disk: a full one is told apart from the rest.
+    pub(crate) fn disk(what: &str, error: std::io::Error) -> Self {
+        use std::io::ErrorKind;
+        match error.kind() {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Self::NoSpace(format!(
+                "{what}: the disk is full; free some space, or choose another folder with --data-dir"
+            )),
+            _ => Self::Internal { message: format!("{what}: {error}"), source: Some(Box::new(error)) },
+        }
+    }
+
+    pub(crate) fn internal(message: impl Into<String>) -> Self {
+        Self::Internal { message: message.into(), source: None }
+    }
 }

@@ -2,14 +2,27 @@
 //!
 //! Must not know: HTTP servers, wire types, the environment (settings come in as plain structs). Start at [`Platform`].
 
+#![forbid(unsafe_code)]
+
 pub mod admission;
 pub mod catalogue;
 pub mod chat;
 mod error;
+pub mod evaluate;
 pub mod models;
+pub mod pull;
+pub mod reference;
+pub mod sources;
+pub mod stats;
 pub mod store;
 
 pub use admission::Admission;
+pub use catalogue::{Catalogue, DEFAULT_MODEL};
 pub use chat::{ChatMessage, ChatRequest, CompletionRequest, Event, FinishReason, Generate, Prompt, Reply, Usage};
 pub use error::Error;
-pub use models::{ModelInfo, ModelState, ModelStats, Platform, Settings};
+pub use models::{ModelInfo, ModelState, Platform, Settings};
+pub use pull::Puller;
+pub use reference::Reference;
+pub use sources::{OnProgress, Progress, SourceSettings, Step};
+pub use stats::ModelStats;
+pub use store::{Store, StoredModel};

@@ -1,14 +1,26 @@
 //! The models that run: loading, state, lookup, draining.
+//!
+//! Must not know: how a request becomes tokens (that is [`crate::chat`]). Start at [`Platform::start`].
 
-use crate::{Admission, ChatRequest, CompletionRequest, Error, Reply};
-use std::path::PathBuf;
+use crate::admission::Gate;
+use crate::catalogue::Catalogue;
+use crate::pull::{Puller, blocking, unix_seconds};
+use crate::sources::{Progress, SourceSettings, Step};
+use crate::{Admission, Error, ModelStats, Reference};
+use orrery_engine::{Engine, Handle, Load, LoadError, Settings as EngineSettings};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 /// Settings of the serving side.
 #[derive(Debug, Clone)]
 pub struct Settings {
     pub data_dir: PathBuf,
-    /// Catalogue names or paths; the id of a path is its file stem.
+    /// References: catalogue names, stored names, `hf:…`, `https://…` or paths; the id of a path is its file stem.
     pub models: Vec<String>,
+    pub sources: SourceSettings,
     pub isa: Option<String>,
     pub threads: Option<usize>,
     pub kv_memory_bytes: u64,
@@ -20,12 +32,37 @@ pub struct Settings {
     /// Tokens per step, decode and prefill together.
     pub step_tokens_max: usize,
     pub prefix_cache: bool,
+    /// Admissions that are out at the same time, over all models; one more is refused.
+    pub admissions_max: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        let engine = EngineSettings::default();
+        Self {
+            data_dir: PathBuf::from("data"),
+            models: vec![crate::DEFAULT_MODEL.to_owned()],
+            sources: SourceSettings::default(),
+            isa: None,
+            threads: None,
+            kv_memory_bytes: 1 << 30,
+            quantize_q8_0: false,
+            queue_max: engine.queue_max,
+            sequences_max: engine.sequences_max,
+            step_tokens_max: engine.step_tokens_max,
+            prefix_cache: engine.prefix_cache,
+            admissions_max: 4096,
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum ModelState {
-    /// 0 to 1, and what is being done ("downloading", "loading").
-    Loading { progress: f32, step: &'static str },
+    /// 0 to 1, and what is being done ("waiting", "downloading", "extracting", "loading").
+    Loading {
+        progress: f32,
+        step: &'static str,
+    },
     Ready,
     Failed(String),
 }
@@ -39,84 +76,285 @@ pub struct ModelInfo {
     pub context: Option<usize>,
 }
 
+/// Loads a model and starts its engine: [`Engine::load`], or a test's own. Blocking; progress from 0 to 1.
+pub type Loader =
+    dyn Fn(&Path, &Load, EngineSettings, &mut dyn FnMut(f32)) -> Result<(Engine, Handle), LoadError> + Send + Sync;
+
 /// The running service. Shared by all handlers.
-pub struct Platform {}
+pub struct Platform {
+    slots: Vec<Arc<Slot>>,
+    gate: Arc<Gate>,
+    loading: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// One model that is served, from before it is there.
+struct Slot {
+    id: String,
+    aliases: Vec<String>,
+    created: u64,
+    state: watch::Sender<ModelState>,
+    running: Mutex<Running>,
+}
+
+#[derive(Default)]
+struct Running {
+    engine: Option<Engine>,
+    handle: Option<Handle>,
+    stopped: bool,
+}
 
 impl Platform {
-    /// Starts loading the models in the background and returns at once.
-    pub fn start(_settings: Settings) -> Result<std::sync::Arc<Self>, Error> {
-        todo!()
+    /// Checks the references, starts loading the models in the background and returns at once. Needs a tokio runtime.
+    pub fn start(settings: Settings) -> Result<Arc<Self>, Error> {
+        Self::start_with(settings, Catalogue::embedded()?, Arc::new(Engine::load))
+    }
+
+    /// The same with a catalogue and a loader of the caller's own.
+    pub fn start_with(settings: Settings, catalogue: Catalogue, loader: Arc<Loader>) -> Result<Arc<Self>, Error> {
+        if settings.models.is_empty() {
+            return Err(Error::bad_input("no model is named; name one, such as smollm2"));
+        }
+        let puller = Arc::new(Puller::new(&settings.data_dir, catalogue, settings.sources.clone())?);
+        let mut slots: Vec<Arc<Slot>> = Vec::new();
+        let mut references = Vec::new();
+        for text in &settings.models {
+            let reference = puller.reference(text)?;
+            let slot = Slot::new(&reference)?;
+            if slots.iter().any(|other| other.id == slot.id) {
+                return Err(Error::bad_input(format!("two models would have the id `{}`; serve one of them", slot.id)));
+            }
+            slots.push(Arc::new(slot));
+            references.push(reference);
+        }
+        let settings = Arc::new(settings);
+        let tasks = slots.iter().zip(references).map(|(slot, reference)| {
+            let (slot, puller, settings, loader) = (slot.clone(), puller.clone(), settings.clone(), loader.clone());
+            tokio::spawn(async move {
+                if let Err(error) = slot.load(&reference, &puller, &settings, loader).await {
+                    tracing::error!(model = slot.id, %error, "the model cannot be served");
+                    slot.state.send_replace(ModelState::Failed(error.to_string()));
+                }
+            })
+        });
+        let loading = Mutex::new(tasks.collect());
+        Ok(Arc::new(Self { slots, gate: Gate::new(settings.admissions_max), loading }))
     }
 
     pub fn models(&self) -> Vec<ModelInfo> {
-        todo!()
+        let info = |slot: &Arc<Slot>| ModelInfo {
+            id: slot.id.clone(),
+            created: slot.created,
+            state: slot.state.borrow().clone(),
+            context: slot.running().handle.as_ref().map(|handle| handle.shape().context),
+        };
+        self.slots.iter().map(info).collect()
     }
 
     /// All models are ready and nothing is draining.
     pub fn is_ready(&self) -> bool {
-        todo!()
+        !self.gate.is_draining() && self.slots.iter().all(|slot| *slot.state.borrow() == ModelState::Ready)
     }
 
     /// Waits until every model is ready, or one has failed.
     pub async fn wait_ready(&self) -> Result<(), Error> {
-        todo!()
+        for slot in &self.slots {
+            let mut state = slot.state.subscribe();
+            let settled = state.wait_for(|state| !matches!(state, ModelState::Loading { .. })).await;
+            match settled.map(|state| state.clone()) {
+                Ok(ModelState::Failed(reason)) => {
+                    return Err(Error::Unavailable(format!("the model `{}` cannot be served: {reason}", slot.id)));
+                }
+                Ok(_) => {}
+                Err(_) => return Err(Error::internal(format!("the model `{}` has no state", slot.id))),
+            }
+        }
+        Ok(())
     }
 
     /// Takes a permit; refused with `Unavailable` while draining and `Overloaded` past the limit.
     pub fn admit(&self) -> Result<Admission, Error> {
-        todo!()
-    }
-
-    pub async fn chat(&self, _admission: &Admission, _request: ChatRequest) -> Result<Reply, Error> {
-        todo!()
-    }
-
-    pub async fn complete(&self, _admission: &Admission, _request: CompletionRequest) -> Result<Reply, Error> {
-        todo!()
+        self.gate.admit()
     }
 
     /// Engine statistics by model id, of the models that are ready.
     pub fn stats(&self) -> Vec<ModelStats> {
-        todo!()
+        self.slots
+            .iter()
+            .filter_map(|slot| Some(ModelStats::new(&slot.id, &slot.running().handle.as_ref()?.stats())))
+            .collect()
     }
 
-    /// Token ids of a text, or of a rendered chat.
-    pub fn tokenize(&self, _model: &str, _text: &str, _add_special: bool) -> Result<Vec<u32>, Error> {
-        todo!()
+    /// Token ids of a text. Blocking for long texts: call it off the async workers, or use [`Platform::complete`].
+    pub fn tokenize(&self, model: &str, text: &str, add_special: bool) -> Result<Vec<u32>, Error> {
+        self.handle(model)?.encode(text, add_special).map_err(crate::chat::engine_error)
     }
 
-    pub fn tokenize_chat(&self, _model: &str, _messages: &[crate::ChatMessage]) -> Result<Vec<u32>, Error> {
-        todo!()
+    /// Token ids of a chat, rendered by the model's template.
+    pub fn tokenize_chat(&self, model: &str, messages: &[crate::ChatMessage]) -> Result<Vec<u32>, Error> {
+        self.handle(model)?.chat_prompt(&crate::chat::engine_messages(messages)).map_err(crate::chat::engine_error)
     }
 
-    pub fn detokenize(&self, _model: &str, _tokens: &[u32]) -> Result<String, Error> {
-        todo!()
+    pub fn detokenize(&self, model: &str, tokens: &[u32]) -> Result<String, Error> {
+        self.handle(model)?.decode(tokens).map_err(crate::chat::engine_error)
     }
 
     /// Not ready from now on; `admit` refuses. Requests that run go on.
-    pub fn start_draining(&self) {}
+    pub fn start_draining(&self) {
+        self.gate.start_draining();
+    }
 
     /// Waits until no admission is out, then stops the engines; `false` when `grace` ran out first (what was left is
     /// then cancelled).
-    pub async fn drain(&self, _grace: std::time::Duration) -> bool {
-        todo!()
+    pub async fn drain(&self, grace: Duration) -> bool {
+        self.start_draining();
+        let finished = self.gate.wait_idle(grace).await;
+        let loading: Vec<_> = self.loading.lock().unwrap_or_else(PoisonError::into_inner).drain(..).collect();
+        for task in loading {
+            task.abort();
+        }
+        for slot in &self.slots {
+            let engine = slot.stop();
+            if let Some(engine) = engine
+                && tokio::task::spawn_blocking(move || engine.stop()).await.is_err()
+            {
+                tracing::error!(model = slot.id, "the engine did not stop cleanly");
+            }
+        }
+        finished
+    }
+
+    /// The engine of a model by its id or an alias of the catalogue.
+    pub(crate) fn handle(&self, model: &str) -> Result<Handle, Error> {
+        let slot = self
+            .slots
+            .iter()
+            .find(|slot| slot.id == model)
+            .or_else(|| self.slots.iter().find(|slot| slot.aliases.iter().any(|alias| alias == model)));
+        let Some(slot) = slot else {
+            let served: Vec<&str> = self.slots.iter().map(|slot| slot.id.as_str()).collect();
+            return Err(Error::NotFound(format!(
+                "the model `{}` is not served here; served: {}",
+                crate::reference::shown(model),
+                served.join(", ")
+            )));
+        };
+        if let Some(handle) = slot.running().handle.clone() {
+            return Ok(handle);
+        }
+        let state = slot.state.borrow().clone();
+        Err(Error::Unavailable(match state {
+            ModelState::Loading { progress, step } => {
+                format!("the model `{}` is not ready: {step}, {:.0} %", slot.id, progress * 100.0)
+            }
+            ModelState::Failed(_) => format!("the model `{}` could not be loaded; the server's log says why", slot.id),
+            ModelState::Ready => format!("the model `{}` has been stopped", slot.id),
+        }))
     }
 }
 
-/// One model's gauges and counters since start.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct ModelStats {
-    pub model: String,
-    pub running: usize,
-    pub waiting: usize,
-    pub blocks_total: usize,
-    pub blocks_used: usize,
-    pub blocks_cached: usize,
-    pub block_tokens: usize,
-    pub prefix_queries_tokens: u64,
-    pub prefix_hits_tokens: u64,
-    pub prompt_tokens: u64,
-    pub generation_tokens: u64,
-    pub preemptions: u64,
-    pub steps: u64,
+impl Slot {
+    fn new(reference: &Reference) -> Result<Self, Error> {
+        let aliases = match reference {
+            Reference::Catalogue(entry) => entry.aliases.clone(),
+            _ => Vec::new(),
+        };
+        let (state, _) = watch::channel(ModelState::Loading { progress: 0.0, step: "waiting" });
+        Ok(Self { id: reference.model_id()?, aliases, created: unix_seconds(), state, running: Mutex::default() })
+    }
+
+    /// Pulls what is missing, loads it in a blocking thread, and is ready.
+    async fn load(
+        self: &Arc<Self>,
+        reference: &Reference,
+        puller: &Puller,
+        settings: &Settings,
+        loader: Arc<Loader>,
+    ) -> Result<(), Error> {
+        let path = {
+            let slot = self.clone();
+            puller.resolve(reference, Arc::new(move |progress: &Progress<'_>| slot.show(progress))).await?
+        };
+        tracing::info!(model = self.id, path = %path.display(), "loading");
+        let (load, engine) = (load_settings(settings), engine_settings(settings));
+        let slot = self.clone();
+        let (engine, handle) = blocking(move || {
+            let mut progress = |progress: f32| {
+                slot.state.send_replace(ModelState::Loading { progress, step: "loading" });
+            };
+            loader(&path, &load, engine, &mut progress).map_err(|error| load_error(&path, error))
+        })
+        .await?;
+        if let Some(late) = self.accept(engine, handle) {
+            return blocking(move || {
+                late.stop();
+                Err(Error::Unavailable("the server is shutting down".into()))
+            })
+            .await;
+        }
+        self.state.send_replace(ModelState::Ready);
+        tracing::info!(model = self.id, "ready");
+        Ok(())
+    }
+
+    /// Takes a loaded engine, or gives it back when the slot has been stopped meanwhile.
+    fn accept(&self, engine: Engine, handle: Handle) -> Option<Engine> {
+        let mut running = self.running();
+        if running.stopped {
+            return Some(engine);
+        }
+        running.engine = Some(engine);
+        running.handle = Some(handle);
+        None
+    }
+
+    fn stop(&self) -> Option<Engine> {
+        let mut running = self.running();
+        running.stopped = true;
+        running.handle = None;
+        running.engine.take()
+    }
+
+    fn show(&self, progress: &Progress<'_>) {
+        let step = match progress.step {
+            Step::Waiting => "waiting for another download",
+            Step::Downloading => "downloading",
+            Step::Extracting => "extracting",
+            Step::Copying => "copying",
+        };
+        let share = progress
+            .bytes_total
+            .filter(|total| *total > 0)
+            .map_or(0.0, |total| progress.bytes_done as f32 / total as f32);
+        self.state.send_replace(ModelState::Loading { progress: share.min(1.0), step });
+    }
+
+    fn running(&self) -> MutexGuard<'_, Running> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn load_settings(settings: &Settings) -> Load {
+    Load {
+        isa: settings.isa.clone(),
+        threads: settings.threads,
+        kv_memory_bytes: settings.kv_memory_bytes,
+        quantize_q8_0: settings.quantize_q8_0,
+    }
+}
+
+fn engine_settings(settings: &Settings) -> EngineSettings {
+    EngineSettings {
+        queue_max: settings.queue_max,
+        sequences_max: settings.sequences_max,
+        step_tokens_max: settings.step_tokens_max,
+        prefix_cache: settings.prefix_cache,
+        ..EngineSettings::default()
+    }
+}
+
+fn load_error(path: &Path, error: LoadError) -> Error {
+    match error {
+        LoadError::Settings(message) => Error::bad_input(message),
+        error => Error::Internal { message: format!("{}: {error}", path.display()), source: Some(Box::new(error)) },
+    }
 }

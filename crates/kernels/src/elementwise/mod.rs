@@ -17,6 +17,17 @@ use crate::Compute;
 use crate::memory::Disjoint;
 use crate::simd::{Kernel, LANES, Simd, dispatch};
 
+/// Where heads lie within the rows of a wider matrix.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Heads {
+    /// Length of a row.
+    pub stride: usize,
+    /// First value of the first head in a row.
+    pub column: usize,
+    pub heads: usize,
+    pub head_dim: usize,
+}
+
 /// Values that are worth a thread of their own.
 const ITEM_VALUES: usize = 16 * 1024;
 

@@ -1,6 +1,6 @@
 //! Root-mean-square norms (Zhang and Sennrich, 2019).
 
-use super::{by_rows, load_tail, store_tail};
+use super::{Heads, by_rows, load_tail, store_tail};
 use crate::Compute;
 use crate::memory::Disjoint;
 use crate::simd::{Kernel, LANES, Simd, dispatch};
@@ -20,18 +20,11 @@ pub fn rms_norm(compute: &Compute, x: &[f32], weight: &[f32], eps: f32, out: &mu
     });
 }
 
-/// The same in place over `heads` consecutive groups of `weight.len()` values from `column` on in each row (QK-norm).
-pub fn rms_norm_heads(
-    compute: &Compute,
-    x: &mut [f32],
-    stride: usize,
-    column: usize,
-    heads: usize,
-    weight: &[f32],
-    eps: f32,
-) {
-    let len = heads * weight.len();
-    for row in x.chunks_exact_mut(stride) {
+/// The same in place over each head of each row (QK-norm); `weight` has `head_dim` values.
+pub fn rms_norm_heads(compute: &Compute, x: &mut [f32], at: Heads, weight: &[f32], eps: f32) {
+    assert_eq!(weight.len(), at.head_dim, "a weight for each dimension of a head");
+    let (column, len) = (at.column, at.heads * at.head_dim);
+    for row in x.chunks_exact_mut(at.stride) {
         dispatch(compute.isa(), Norm { x: &mut row[column..column + len], weight, eps });
     }
 }

@@ -1,6 +1,6 @@
 //! Rotary position embedding in the rotate-half form (Su et al., 2021; GGML's NEOX order).
 
-use super::by_rows;
+use super::{Heads, by_rows};
 use crate::Compute;
 use crate::memory::Disjoint;
 use crate::simd::{Kernel, Simd, dispatch};
@@ -48,18 +48,10 @@ impl Rope {
         });
     }
 
-    /// Rotates `heads` heads of `head_dim` from `column` on in each row of length `stride`: (a, b) of dimensions
-    /// (i, i + d/2) becomes (a·cos − b·sin, b·cos + a·sin). Dimensions past [`Rope::dimensions`] stay as they are.
-    pub fn apply(
-        &self,
-        compute: &Compute,
-        x: &mut [f32],
-        stride: usize,
-        column: usize,
-        heads: usize,
-        head_dim: usize,
-        angles: &Angles,
-    ) {
+    /// Rotates the heads in each row: (a, b) of dimensions (i, i + d/2) becomes (a·cos − b·sin, b·cos + a·sin).
+    /// Dimensions past [`Rope::dimensions`] stay as they are.
+    pub fn apply(&self, compute: &Compute, x: &mut [f32], at: Heads, angles: &Angles) {
+        let Heads { stride, column, heads, head_dim } = at;
         let half = self.inverse_frequencies.len();
         let rows = x.len() / stride;
         assert!(2 * half <= head_dim, "rotated dimensions lie within a head");
@@ -94,7 +86,8 @@ impl Kernel for Rotate<'_> {
             let (low, high) = head[..2 * half].split_at_mut(half);
             let mut first = 0;
             while first < half {
-                let (cos, sin) = (super::load_tail(simd, &self.cos[first..]), super::load_tail(simd, &self.sin[first..]));
+                let (cos, sin) =
+                    (super::load_tail(simd, &self.cos[first..]), super::load_tail(simd, &self.sin[first..]));
                 let (a, b) = (super::load_tail(simd, &low[first..]), super::load_tail(simd, &high[first..]));
                 let minus_sin = simd.sub(simd.zero(), sin);
                 super::store_tail(simd, simd.fma(a, cos, simd.mul(b, minus_sin)), &mut low[first..]);

@@ -74,4 +74,3 @@ fn chained_sum(x: &[f32]) -> f32 {
 pub(super) fn block_sums(block: &[f32; BLOCK]) -> [f32; SUMS] {
     [chained_sum(&block[..BLOCK / 2]), chained_sum(&block[BLOCK / 2..]), chained_sum(block)]
 }
-

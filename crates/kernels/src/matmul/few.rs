@@ -6,9 +6,12 @@
 use super::layouts::{ByLayout, Layout, by_layout, numbers};
 use super::{Operand, Part, Plan, SUMS};
 use crate::Compute;
+use crate::isa::Isa;
 use crate::memory::Disjoint;
+use crate::quant::Packed;
 use crate::quant::pack::{BLOCK, Scales};
 use crate::simd::{Kernel, LANES, Simd, dispatch_vector};
+use std::marker::PhantomData;
 use std::ops::Range;
 
 /// Tiles of one work item: enough to stream, few enough to share.
@@ -16,13 +19,12 @@ const ITEM_TILES: usize = 8;
 /// How far ahead of the products the codes are asked for.
 const PREFETCH_BYTES: usize = 2048;
 
-pub(super) fn matmul(compute: &Compute, x: &Operand, weights: &[&crate::quant::Packed], out: &mut [f32], stride: usize) {
+pub(super) fn matmul(compute: &Compute, x: &Operand, weights: &[&Packed], out: &mut [f32], stride: usize) {
     let plan = Plan::new(weights, ITEM_TILES);
     let out = Disjoint::new(out);
-    let isa = compute.isa();
     compute.pool().each(plan.items, &|index| {
         let (part, tiles) = plan.item(index);
-        dispatch_vector(isa, Item { x, part, tiles, out, stride });
+        by_layout(part.weights.codes(), Chosen { isa: compute.isa(), item: Item { x, part, tiles, out, stride } });
     });
 }
 
@@ -34,51 +36,56 @@ struct Item<'a> {
     stride: usize,
 }
 
-impl Kernel for Item<'_> {
+struct Chosen<'a> {
+    isa: Isa,
+    item: Item<'a>,
+}
+
+impl ByLayout for Chosen<'_> {
+    type Output = ();
+
+    fn run<L: Layout>(self) {
+        let Self { isa, item } = self;
+        match (item.x.rows, isa) {
+            (1, Isa::Avx512) => dispatch_vector(isa, Sweep::<L, 1, 4>::new(item)),
+            (1, _) => dispatch_vector(isa, Sweep::<L, 1, 2>::new(item)),
+            (2, _) => dispatch_vector(isa, Sweep::<L, 2, 1>::new(item)),
+            _ => dispatch_vector(isa, Sweep::<L, 3, 1>::new(item)),
+        }
+    }
+}
+
+/// One item, TILES tiles at a time. Each kind is a function of its own, so that none grows large.
+struct Sweep<'a, L, const ROWS: usize, const TILES: usize> {
+    item: Item<'a>,
+    layout: PhantomData<L>,
+}
+
+impl<'a, L, const ROWS: usize, const TILES: usize> Sweep<'a, L, ROWS, TILES> {
+    fn new(item: Item<'a>) -> Self {
+        Self { item, layout: PhantomData }
+    }
+}
+
+impl<L: Layout, const ROWS: usize, const TILES: usize> Kernel for Sweep<'_, L, ROWS, TILES> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        by_layout(self.part.weights.codes(), WithSimd { simd, item: self });
-    }
-}
-
-struct WithSimd<'a, S> {
-    simd: S,
-    item: Item<'a>,
-}
-
-impl<S: Simd> ByLayout for WithSimd<'_, S> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<L: Layout>(self) {
-        let Self { simd, item } = self;
-        match (item.x.rows, S::WIDE) {
-            (1, false) => item.sweep::<S, L, 1, 2>(simd),
-            (1, true) => item.sweep::<S, L, 1, 4>(simd),
-            (2, false) => item.sweep::<S, L, 2, 1>(simd),
-            (2, true) => item.sweep::<S, L, 2, 2>(simd),
-            (_, false) => item.sweep::<S, L, 3, 1>(simd),
-            (_, true) => item.sweep::<S, L, 3, 2>(simd),
+        let item = self.item;
+        let mut tile = item.tiles.start;
+        while tile + TILES <= item.tiles.end {
+            item.tiles_at::<S, L, ROWS, TILES>(simd, tile);
+            tile += TILES;
+        }
+        while TILES > 1 && tile < item.tiles.end {
+            item.tiles_at::<S, L, ROWS, 1>(simd, tile);
+            tile += 1;
         }
     }
 }
 
 impl Item<'_> {
-    #[inline(always)]
-    fn sweep<S: Simd, L: Layout, const ROWS: usize, const TILES: usize>(&self, simd: S) {
-        let mut tile = self.tiles.start;
-        while tile + TILES <= self.tiles.end {
-            self.tiles_at::<S, L, ROWS, TILES>(simd, tile);
-            tile += TILES;
-        }
-        while tile < self.tiles.end {
-            self.tiles_at::<S, L, ROWS, 1>(simd, tile);
-            tile += 1;
-        }
-    }
-
     #[inline(always)]
     fn tiles_at<S: Simd, L: Layout, const ROWS: usize, const TILES: usize>(&self, simd: S, tile: usize) {
         let weights = self.part.weights;
@@ -103,12 +110,12 @@ impl Item<'_> {
                 x[r] = rows[r][block * BLOCK..][..BLOCK].try_into().expect("invariant: BLOCK values");
             }
             if kind.inputs == 16 {
-                let s = chains::<S, L, ROWS, TILES, 0, 8>(simd, code, x);
-                y = scale_up(simd, y, s, kind, scale, 0, pick(sums, block * SUMS));
-                let s = chains::<S, L, ROWS, TILES, 8, 16>(simd, code, x);
-                y = scale_up(simd, y, s, kind, scale, 1, pick(sums, block * SUMS + 1));
+                for group in 0..2 {
+                    let s = chains::<S, L, ROWS, TILES>(simd, code, x, 2 * group..2 * group + 2);
+                    y = scale_up(simd, y, s, kind, scale, group, pick(sums, block * SUMS + group));
+                }
             } else {
-                let s = chains::<S, L, ROWS, TILES, 0, 16>(simd, code, x);
+                let s = chains::<S, L, ROWS, TILES>(simd, code, x, 0..4);
                 y = scale_up(simd, y, s, kind, scale, 0, pick(sums, block * SUMS + 2));
             }
         }
@@ -173,29 +180,30 @@ fn scale_up<S: Simd, const ROWS: usize, const TILES: usize>(
     y
 }
 
-/// S over the pairs FROM … TO − 1 of a block: the even chain plus the odd chain.
+/// S over `quads` of four pairs of a block: the even chain plus the odd chain.
 #[inline(always)]
-fn chains<S: Simd, L: Layout, const ROWS: usize, const TILES: usize, const FROM: usize, const TO: usize>(
+fn chains<S: Simd, L: Layout, const ROWS: usize, const TILES: usize>(
     simd: S,
     code: [&[u8]; TILES],
     x: [&[f32; BLOCK]; ROWS],
+    quads: Range<usize>,
 ) -> [[S::F; TILES]; ROWS] {
     let mut even = [[simd.zero(); TILES]; ROWS];
     let mut odd = [[simd.zero(); TILES]; ROWS];
-    macro_rules! steps {
-        ($($pair:literal)*) => {$(
-            if FROM <= $pair && $pair < TO {
+    for quad in quads {
+        macro_rules! steps {
+            ($($phase:literal)*) => {$(
                 for t in 0..TILES {
-                    let (low, high) = L::pair::<S, $pair>(simd, code[t]);
+                    let (low, high) = L::pair::<S, $phase>(simd, code[t], quad);
                     for r in 0..ROWS {
-                        even[r][t] = simd.fma(simd.splat(x[r][2 * $pair]), low, even[r][t]);
-                        odd[r][t] = simd.fma(simd.splat(x[r][2 * $pair + 1]), high, odd[r][t]);
+                        even[r][t] = simd.fma(simd.splat(x[r][quad * 8 + 2 * $phase]), low, even[r][t]);
+                        odd[r][t] = simd.fma(simd.splat(x[r][quad * 8 + 2 * $phase + 1]), high, odd[r][t]);
                     }
                 }
-            }
-        )*};
+            )*};
+        }
+        steps!(0 1 2 3);
     }
-    steps!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15);
     for r in 0..ROWS {
         for t in 0..TILES {
             even[r][t] = simd.add(even[r][t], odd[r][t]);

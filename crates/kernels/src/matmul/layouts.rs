@@ -7,8 +7,8 @@ use crate::simd::{LANES, Simd};
 /// A code layout (see `quant::pack`).
 pub(super) trait Layout {
     const BLOCK_BYTES: usize;
-    /// Codes at inputs 2·PAIR and 2·PAIR + 1 of a block, sixteen outputs each.
-    fn pair<S: Simd, const PAIR: usize>(simd: S, block: &[u8]) -> (S::F, S::F);
+    /// Codes at inputs 2·p and 2·p + 1 of a block for p = 4·quad + PHASE, sixteen outputs each. PHASE is 0 … 3.
+    fn pair<S: Simd, const PHASE: usize>(simd: S, block: &[u8], quad: usize) -> (S::F, S::F);
 }
 
 pub(super) struct UnsignedNibbles;
@@ -44,9 +44,9 @@ macro_rules! nibble_layout {
             const BLOCK_BYTES: usize = 256;
 
             #[inline(always)]
-            fn pair<S: Simd, const PAIR: usize>(simd: S, block: &[u8]) -> (S::F, S::F) {
-                let bits = line(simd, block, PAIR / 4);
-                match PAIR % 4 {
+            fn pair<S: Simd, const PHASE: usize>(simd: S, block: &[u8], quad: usize) -> (S::F, S::F) {
+                let bits = line(simd, block, quad);
+                match PHASE {
                     0 => (simd.$method::<0>(bits $(, $table)?), simd.$method::<16>(bits $(, $table)?)),
                     1 => (simd.$method::<4>(bits $(, $table)?), simd.$method::<20>(bits $(, $table)?)),
                     2 => (simd.$method::<8>(bits $(, $table)?), simd.$method::<24>(bits $(, $table)?)),
@@ -65,8 +65,9 @@ impl Layout for Bytes {
     const BLOCK_BYTES: usize = 512;
 
     #[inline(always)]
-    fn pair<S: Simd, const PAIR: usize>(simd: S, block: &[u8]) -> (S::F, S::F) {
-        let bytes: &[u8; 32] = block[PAIR * 32..PAIR * 32 + 32].try_into().expect("invariant: 32 bytes");
+    fn pair<S: Simd, const PHASE: usize>(simd: S, block: &[u8], quad: usize) -> (S::F, S::F) {
+        let at = (quad * 4 + PHASE) * 32;
+        let bytes: &[u8; 32] = block[at..at + 32].try_into().expect("invariant: 32 bytes");
         // SAFETY: i8 and u8 have the same layout.
         let codes = unsafe { &*bytes.as_ptr().cast::<[[i8; LANES]; 2]>() };
         (simd.load_i8(&codes[0]), simd.load_i8(&codes[1]))
@@ -77,8 +78,8 @@ impl Layout for Floats {
     const BLOCK_BYTES: usize = 1024;
 
     #[inline(always)]
-    fn pair<S: Simd, const PAIR: usize>(simd: S, block: &[u8]) -> (S::F, S::F) {
-        let bits = line(simd, block, PAIR);
+    fn pair<S: Simd, const PHASE: usize>(simd: S, block: &[u8], quad: usize) -> (S::F, S::F) {
+        let bits = line(simd, block, quad * 4 + PHASE);
         (simd.low_bf16(bits), simd.high_bf16(bits))
     }
 }

@@ -78,7 +78,10 @@ pub(super) fn matmul(compute: &Compute, x: &Operand, weights: &[&Packed], out: &
         let out = Disjoint::new(out);
         compute.pool().each(plan.items * division.chunks, &|index| {
             let (part, tiles) = plan.item(index % plan.items);
-            dispatch_vector(isa, Item { x, panels, division, part, tile: tiles.start, chunk: index / plan.items, out, stride });
+            dispatch_vector(
+                isa,
+                Item { x, panels, division, part, tile: tiles.start, chunk: index / plan.items, out, stride },
+            );
         });
     });
 }
@@ -130,11 +133,8 @@ impl Kernel for Item<'_> {
         let weights = self.part.weights;
         let (codes, scales) = (weights.tile_codes(self.tile), weights.tile_scales(self.tile));
         let (code_len, scale_len) = (weights.codes().block_bytes(), weights.scales().block_bytes());
-        let mut unpacked = Unpacked {
-            codes: [[[0.0; LANES]; PAIRS]; 2],
-            scales: [[0.0; LANES]; 2],
-            minima: [[0.0; LANES]; 2],
-        };
+        let mut unpacked =
+            Unpacked { codes: [[[0.0; LANES]; PAIRS]; 2], scales: [[0.0; LANES]; 2], minima: [[0.0; LANES]; 2] };
         let mut results = Results([[0.0; LANES]; CHUNK_ROWS]);
         for block in 0..self.division.blocks {
             let code = &codes[block * code_len..][..code_len];
@@ -160,14 +160,18 @@ impl<S: Simd> ByLayout for Unpack<'_, S> {
     #[inline(always)]
     fn run<L: Layout>(self) {
         let Self { simd, code, to } = self;
-        macro_rules! steps {
-            ($($pair:literal)*) => {$(
-                let (low, high) = L::pair::<S, $pair>(simd, code);
-                simd.store(low, &mut to[0][$pair]);
-                simd.store(high, &mut to[1][$pair]);
-            )*};
+        for quad in 0..PAIRS / 4 {
+            let pairs = [
+                L::pair::<S, 0>(simd, code, quad),
+                L::pair::<S, 1>(simd, code, quad),
+                L::pair::<S, 2>(simd, code, quad),
+                L::pair::<S, 3>(simd, code, quad),
+            ];
+            for (phase, (low, high)) in pairs.into_iter().enumerate() {
+                simd.store(low, &mut to[0][quad * 4 + phase]);
+                simd.store(high, &mut to[1][quad * 4 + phase]);
+            }
         }
-        steps!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15);
     }
 }
 
@@ -209,11 +213,7 @@ impl Item<'_> {
                 }
             };
         }
-        if S::WIDE {
-            widths!(1 2 3 4 5 6 7 8 9 10 11 12)
-        } else {
-            widths!(1 2 3 4 5 6)
-        }
+        if S::WIDE { widths!(1 2 3 4 5 6 7 8 9 10 11 12) } else { widths!(1 2 3 4 5 6) }
     }
 
     fn write(&self, results: &Results) {

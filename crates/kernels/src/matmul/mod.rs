@@ -55,7 +55,10 @@ impl Operand {
             let count = chunk.min(rows - first);
             // SAFETY: each item has its own rows.
             let (out, sums) = unsafe {
-                (out.part(first * stride, count * stride), sums.part(first * stride / BLOCK * SUMS, count * stride / BLOCK * SUMS))
+                (
+                    out.part(first * stride, count * stride),
+                    sums.part(first * stride / BLOCK * SUMS, count * stride / BLOCK * SUMS),
+                )
             };
             dispatch(isa, Round { values: &values[first * inputs..][..count * inputs], inputs, stride, out, sums });
         });

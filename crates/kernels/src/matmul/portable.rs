@@ -66,13 +66,11 @@ fn unpack(weights: &Packed, first: usize, count: usize, block: usize) -> Block {
         }
     }
     let shared = weights.scales().inputs;
-    if shared > 0 {
-        for group in 0..BLOCK / shared {
-            for column in 0..count {
-                let place = weights.scale_and_min(first + column, block * BLOCK + group * shared);
-                (to.scales[group][column], to.minima[group][column]) =
-                    place.expect("invariant: a matrix with scales has them everywhere");
-            }
+    for group in 0..BLOCK.checked_div(shared).unwrap_or(0) {
+        for column in 0..count {
+            let place = weights.scale_and_min(first + column, block * BLOCK + group * shared);
+            (to.scales[group][column], to.minima[group][column]) =
+                place.expect("invariant: a matrix with scales has them everywhere");
         }
     }
     to

@@ -147,9 +147,8 @@ impl Packed {
         let all_scales = Disjoint::new(self.scale_bytes.as_mut_slice());
         compute.pool().each(source.outputs.div_ceil(LANES), &|tile| {
             // SAFETY: each tile has its own range.
-            let (code, scale) = unsafe {
-                (all_codes.part(tile * code_len, code_len), all_scales.part(tile * scale_len, scale_len))
-            };
+            let (code, scale) =
+                unsafe { (all_codes.part(tile * code_len, code_len), all_scales.part(tile * scale_len, scale_len)) };
             for column in 0..LANES.min(source.outputs - tile * LANES) {
                 let output = tile * LANES + column;
                 let row = source.row_order.map_or(output, |order| order[output] as usize);
@@ -322,10 +321,10 @@ fn put_codes(codes: Codes, values: &[i8; BLOCK], column: usize, out: &mut [u8]) 
             continue;
         }
         let nibble = match codes {
-            Codes::Table => IQ4_VALUES
-                .iter()
-                .position(|&entry| entry == value)
-                .expect("invariant: IQ4 codes come from the table") as u8,
+            Codes::Table => {
+                IQ4_VALUES.iter().position(|&entry| entry == value).expect("invariant: IQ4 codes come from the table")
+                    as u8
+            }
             _ => value as u8 & 15,
         };
         let (at, shift) = nibble_place(column, k / 2, k % 2);

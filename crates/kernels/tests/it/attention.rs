@@ -53,7 +53,9 @@ fn bits(values: &[f32]) -> Vec<u32> {
 
 #[test]
 fn chunks_instruction_sets_and_threads_give_the_same_bits() {
-    for (seed, heads, kv_heads, dim, tokens) in [(1, 9, 3, 64, 300), (2, 4, 4, 16, 70), (3, 8, 2, 80, 530), (4, 7, 1, 128, 33)] {
+    for (seed, heads, kv_heads, dim, tokens) in
+        [(1, 9, 3, 64, 300), (2, 4, 4, 16, 70), (3, 8, 2, 80, 530), (4, 7, 1, 128, 33)]
+    {
         let case = case(seed, heads, kv_heads, dim, tokens);
         let whole = bits(&run(&compute_variants()[0], &case, &[tokens]));
         assert!(!whole.iter().any(|&b| f32::from_bits(b).is_nan()));
@@ -111,14 +113,7 @@ fn sequences_in_one_batch_do_not_see_each_other() {
         .collect();
     let join = |pick: fn(&Case) -> &Vec<f32>| cases.iter().flat_map(|case| pick(case).clone()).collect::<Vec<f32>>();
     let (queries, keys, values) = (join(|c| &c.queries), join(|c| &c.keys), join(|c| &c.values));
-    store(
-        &compute,
-        &mut cache,
-        0,
-        &spans,
-        Rows { values: &keys, stride: 64 },
-        Rows { values: &values, stride: 64 },
-    );
+    store(&compute, &mut cache, 0, &spans, Rows { values: &keys, stride: 64 }, Rows { values: &values, stride: 64 });
     let mut out = vec![0.0; row * 6 * 32];
     attend(&compute, &cache, 0, cases[0].shape, &spans, Rows { values: &queries, stride: 6 * 32 }, &mut out);
     for (span, alone) in spans.iter().zip(&alone) {

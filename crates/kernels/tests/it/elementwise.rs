@@ -2,7 +2,9 @@
 
 use crate::support::{Random, compute_variants};
 use orrery_kernels::Compute;
-use orrery_kernels::elementwise::{Angles, Rope, add, add_bias, log_sum_exp, rms_norm, rms_norm_heads, silu_mul};
+use orrery_kernels::elementwise::{
+    Angles, Heads, Rope, add, add_bias, log_sum_exp, rms_norm, rms_norm_heads, silu_mul,
+};
 
 /// Runs `operation` on every variant, checks that all give the same bits, and gives the values.
 fn same_everywhere(operation: impl Fn(&Compute) -> Vec<f32>) -> Vec<f32> {
@@ -46,7 +48,8 @@ fn head_norms_touch_their_columns_alone() {
     let (x, weight) = (random.normals(3 * 100), random.normals(16));
     let out = same_everywhere(|compute| {
         let mut out = x.clone();
-        rms_norm_heads(compute, &mut out, 100, 20, 2, &weight, 1e-6);
+        let at = Heads { stride: 100, column: 20, heads: 2, head_dim: 16 };
+        rms_norm_heads(compute, &mut out, at, &weight, 1e-6);
         out
     });
     let compute = Compute::new(None, None).expect("this machine");
@@ -92,7 +95,7 @@ fn rope_rotates_pairs_by_position_times_frequency() {
         let mut angles = Angles::default();
         rope.angles(compute, &positions, &mut angles);
         let mut out = x.clone();
-        rope.apply(compute, &mut out, 120, 10, heads, dim, &angles);
+        rope.apply(compute, &mut out, Heads { stride: 120, column: 10, heads, head_dim: dim }, &angles);
         out
     });
     for (row, &position) in positions.iter().enumerate() {
@@ -108,7 +111,11 @@ fn rope_rotates_pairs_by_position_times_frequency() {
             let (cos, sin) = (1.25 * angle.cos(), 1.25 * angle.sin());
             let other = f64::from(if i < 12 { -x[at + 12] } else { x[at - 12] });
             let want = f64::from(x[at]) * cos + other * sin;
-            assert!((f64::from(out[at]) - want).abs() < 2e-6 * 6.0, "row {row} column {column}: {} for {want}", out[at]);
+            assert!(
+                (f64::from(out[at]) - want).abs() < 2e-6 * 6.0,
+                "row {row} column {column}: {} for {want}",
+                out[at]
+            );
         }
     }
 }

@@ -22,8 +22,7 @@ fn cases() -> impl Iterator<Item = Case> {
 }
 
 fn pack(compute: &Compute, case: &Case, bytes: &[u8]) -> Packed {
-    let source =
-        Source { format: case.format, outputs: case.outputs, inputs: case.inputs, bytes, row_order: None };
+    let source = Source { format: case.format, outputs: case.outputs, inputs: case.inputs, bytes, row_order: None };
     Packed::pack(compute, &source).expect("a fitting shape")
 }
 
@@ -149,8 +148,7 @@ fn row_order_moves_rows() {
     let mut random = Random::new(3);
     let bytes = random_matrix(&mut random, Format::Q8_0, 4 * 32);
     let order = [2, 0, 3, 1];
-    let source =
-        |row_order| Source { format: Format::Q8_0, outputs: 4, inputs: 32, bytes: &bytes, row_order };
+    let source = |row_order| Source { format: Format::Q8_0, outputs: 4, inputs: 32, bytes: &bytes, row_order };
     let plain = Packed::pack(&compute, &source(None)).expect("fits");
     let moved = Packed::pack(&compute, &source(Some(&order))).expect("fits");
     let (mut a, mut b) = ([0.0; 32], [0.0; 32]);

@@ -3,7 +3,7 @@
 use super::{Loader, RmsNorm, Scratch, Step, room};
 use crate::Error;
 use orrery_kernels::attention::{self as kernel, KvCache, Rows, Shape};
-use orrery_kernels::elementwise;
+use orrery_kernels::elementwise::{self, Heads};
 use orrery_kernels::matmul::matmul;
 use orrery_kernels::quant::Packed;
 
@@ -78,7 +78,8 @@ impl Attention {
             of_key.apply_heads(compute, qkv, stride, q_width, kv_heads);
         }
         // q and k lie side by side, so their heads are turned together.
-        step.rope.apply(compute, qkv, stride, 0, heads + kv_heads, head_dim, step.angles);
+        let rotated = Heads { stride, column: 0, heads: heads + kv_heads, head_dim };
+        step.rope.apply(compute, qkv, rotated, step.angles);
 
         let from = |column: usize| Rows { values: &qkv[column..], stride };
         kernel::store(compute, cache, layer, step.spans, from(q_width), from(q_width + kv_width));

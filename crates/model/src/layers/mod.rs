@@ -74,6 +74,7 @@ impl RmsNorm {
 
     /// Norms `heads` groups from `column` on in each row of `x`, whose rows are `stride` apart, in place.
     pub fn apply_heads(&self, compute: &Compute, x: &mut [f32], stride: usize, column: usize, heads: usize) {
-        elementwise::rms_norm_heads(compute, x, stride, column, heads, &self.weight, self.eps);
+        let at = elementwise::Heads { stride, column, heads, head_dim: self.weight.len() };
+        elementwise::rms_norm_heads(compute, x, at, &self.weight, self.eps);
     }
 }

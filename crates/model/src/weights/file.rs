@@ -61,29 +61,38 @@ impl WeightFile {
         Error::Io { path: self.path.clone(), source }
     }
 
-    /// Refuses what is known not to be a model that can be read, by content and whatever its name.
-    pub(super) fn refuse_foreign(&self) -> Result<(), Error> {
-        let head = self.read(0, self.length.min(512) as usize)?;
-        match foreign(&head) {
-            None => Ok(()),
-            Some(found) => Err(Error::Unsupported {
+    /// Refuses the file for its format, which its first bytes tell, whatever its name. `otherwise` says what is wrong
+    /// with a file of no known format.
+    pub(super) fn refuse_format(&self, otherwise: &str) -> Error {
+        match self.read(0, self.length.min(512) as usize) {
+            Err(error) => error,
+            Ok(head) => Error::Unsupported {
                 what: "model file format",
-                found: found.to_owned(),
+                found: foreign(&head).unwrap_or(otherwise).to_owned(),
                 supported: SUPPORTED_FILES.to_owned(),
-            }),
+            },
         }
+    }
+
+    /// Whether the first bytes are those of a pickle or an archive of one.
+    pub(super) fn is_pickle(&self) -> Result<bool, Error> {
+        let head = self.read(0, self.length.min(512) as usize)?;
+        Ok(matches!(foreign(&head), Some(PICKLE | ZIP | TAR)))
     }
 }
 
 const PICKLE: &str = "Python pickle (.bin, .pt, .pkl: reading one can run any code; convert it to safetensors)";
 const ZIP: &str = "zip archive (PyTorch's .bin and .pt, which hold a pickle; convert it to safetensors)";
 
+const TAR: &str = "tar archive (PyTorch's oldest format, which holds pickles; convert it to safetensors)";
+
 /// The name of a format that is recognised and not read.
 fn foreign(head: &[u8]) -> Option<&'static str> {
     let begins = |magic: &[u8]| head.starts_with(magic);
-    let looks_json = head.get(8) == Some(&b'{') && head.get(4..8) == Some(&[0; 4]);
+    let looks_safetensors = head.get(8) == Some(&b'{') && head.get(4..8) == Some(&[0; 4]);
     let ustar = head.get(257..262) == Some(b"ustar");
     match head {
+        _ if looks_safetensors => Some("single safetensors file (give the folder that holds it and config.json)"),
         // Protocol 2 and later begin with their number; 0 and 1 begin with an opcode or a GLOBAL line.
         [0x80, 0..=5, ..] => Some(PICKLE),
         [b'(' | b']' | b'}', ..] => Some(PICKLE),
@@ -91,7 +100,7 @@ fn foreign(head: &[u8]) -> Option<&'static str> {
             Some(PICKLE)
         }
         _ if begins(b"PK\x03\x04") || begins(b"PK\x05\x06") => Some(ZIP),
-        _ if ustar => Some("tar archive (PyTorch's oldest format holds pickles; unpack or convert it)"),
+        _ if ustar => Some(TAR),
         _ if begins(b"\x1f\x8b") => Some("gzip archive (unpack it first)"),
         _ if begins(b"\x89HDF") => Some("HDF5 file"),
         _ if begins(b"tjgg") || begins(b"fmgg") || begins(b"lmgg") => Some("GGML file from before GGUF"),
@@ -100,7 +109,6 @@ fn foreign(head: &[u8]) -> Option<&'static str> {
             Some("Git LFS pointer (the weights were not fetched: `git lfs pull`)")
         }
         _ if begins(b"<!") || begins(b"<html") => Some("web page (the download got an error page)"),
-        _ if looks_json => Some("single safetensors file (give the folder that holds it and config.json)"),
         _ => None,
     }
 }

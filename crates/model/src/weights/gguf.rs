@@ -14,9 +14,16 @@ const KEY_BYTES_MAX: u64 = 65_535;
 /// Longest tensor name, in bytes; GGML itself stops at 64.
 const NAME_BYTES_MAX: u64 = 255;
 const DIMENSIONS_MAX: u32 = 4;
+/// Largest header that is read, in bytes: ten times that of the largest vocabularies. What is parsed takes a few times
+/// as much memory, so the file's size alone would be too loose a bound for a large file.
+const HEADER_BYTES_MAX: u64 = 256 << 20;
 /// Bytes that a key-value pair and a tensor's row take at the least.
 const PAIR_BYTES_MIN: u64 = 8 + 4 + 1;
 const ROW_BYTES_MIN: u64 = 8 + 4 + 8 + 4 + 8;
+/// Most tensors and most metadata pairs; a model of 1,024 layers has about 12,000 tensors.
+const ROWS_MAX: u64 = 1 << 16;
+/// Most elements of an array that is kept; the largest vocabularies have about 500,000 merges.
+const ELEMENTS_KEPT_MAX: u64 = 1 << 22;
 const ALIGNMENT_DEFAULT: u64 = 32;
 
 /// A metadata value. Numbers of all widths are widened.
@@ -43,22 +50,17 @@ pub(super) struct Container {
 
 /// Reads and checks everything before the tensor data.
 pub(super) fn read(file: &WeightFile) -> Result<Container, Error> {
-    file.refuse_foreign()?;
     let mut header = Header { file, position: 0, buffer: Vec::new(), start: 0 };
     if file.length() < 4 || header.take::<4>()? != *b"GGUF" {
-        return Err(Error::Unsupported {
-            what: "model file format",
-            found: "a file that does not begin with `GGUF`".to_owned(),
-            supported: super::SUPPORTED_FILES.to_owned(),
-        });
+        return Err(file.refuse_format("a file that does not begin with `GGUF`"));
     }
     let version = header.u32()?;
     if !(2..=3).contains(&version) {
         let found = if version & 0xffff == 0 { "big-endian".to_owned() } else { version.to_string() };
         return Err(Error::Unsupported { what: "GGUF version", found, supported: "2, 3 (little-endian)".to_owned() });
     }
-    let tensor_count = header.count("tensors", ROW_BYTES_MIN)?;
-    let pair_count = header.count("metadata pairs", PAIR_BYTES_MIN)?;
+    let tensor_count = header.count("tensors", ROW_BYTES_MIN, ROWS_MAX)?;
+    let pair_count = header.count("metadata pairs", PAIR_BYTES_MIN, ROWS_MAX)?;
     let values = header.pairs(pair_count)?;
     let alignment = alignment(file, &values)?;
     let mut tensors = Vec::new();
@@ -140,6 +142,10 @@ impl Header<'_> {
         if bytes > self.remaining() {
             return Err(self.cut(bytes));
         }
+        if self.position + bytes > HEADER_BYTES_MAX {
+            let reason = format!("its metadata goes on past the limit of {HEADER_BYTES_MAX} bytes");
+            return Err(self.file.malformed(reason));
+        }
         let buffered = self.start + self.buffer.len() as u64;
         if self.position + bytes > buffered {
             let length = bytes.max(BUFFER_BYTES).min(self.remaining());
@@ -165,12 +171,15 @@ impl Header<'_> {
         Ok(u64::from_le_bytes(self.take()?))
     }
 
-    /// A count of things that take at least `each` bytes in what is left of the file.
-    fn count(&mut self, what: &str, each: u64) -> Result<u64, Error> {
+    /// A count, at most `max`, of things that take at least `each` bytes in what is left of the file.
+    fn count(&mut self, what: &str, each: u64, max: u64) -> Result<u64, Error> {
         let count = self.u64()?;
-        let room = self.remaining() / each.max(1);
+        let room = self.remaining() / each;
         if count > room {
             return Err(self.file.malformed(format!("{count} {what} are announced; the file has room for {room}")));
+        }
+        if count > max {
+            return Err(self.file.malformed(format!("{count} {what} are over the limit of {max}")));
         }
         Ok(count)
     }
@@ -235,8 +244,8 @@ impl Header<'_> {
             ARRAY => return Err(self.file.malformed(format!("key `{key}` is an array of arrays; none is known"))),
             _ => return Err(self.file.malformed(format!("key `{key}` has elements of unknown type {kind}"))),
         };
-        let count = self.count("array elements", each)?;
         let keep = array_of_interest(key);
+        let count = self.count("array elements", each, if keep { ELEMENTS_KEPT_MAX } else { u64::MAX })?;
         match kind {
             STRING if keep => (0..count).map(|_| self.text()).collect::<Result<_, _>>().map(Value::Texts),
             STRING => {

@@ -49,7 +49,9 @@ pub(super) fn read(file: &WeightFile) -> Result<Vec<Entry>, Error> {
     let room = file.length() - 8;
     if length > room.min(HEADER_BYTES_MAX) {
         // A pickle or an archive with a safetensors name ends up here: say what it is.
-        file.refuse_foreign()?;
+        if file.is_pickle()? {
+            return Err(file.refuse_format("no safetensors file"));
+        }
         return Err(file.malformed(format!(
             "a safetensors header of {length} bytes is announced; at most {} are possible",
             room.min(HEADER_BYTES_MAX)

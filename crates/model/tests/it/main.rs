@@ -1,8 +1,12 @@
-//! Tests of whole models on files.
+//! The crate's integration tests, in one binary: whole models on files, text, and the readers.
 
+mod gguf;
+mod huggingface;
 mod logits;
 mod refusals;
 mod running;
+mod safetensors;
 mod smollm2;
 mod support;
 mod text;
+mod write;

@@ -7,8 +7,13 @@ use orrery_model::{LoadSettings, Model};
 /// Loads fixture `name` with `from` replaced by `to` (as long), and expects a refusal that says `wanted`.
 #[track_caller]
 fn check(name: &str, from: &[u8], to: &[u8], wanted: &[&str]) {
-    assert_eq!(from.len(), to.len());
     let mut bytes = std::fs::read(folder().join("models").join(name)).unwrap();
+    replace(&mut bytes, from, to);
+    refused(bytes, wanted);
+}
+
+fn replace(bytes: &mut [u8], from: &[u8], to: &[u8]) {
+    assert_eq!(from.len(), to.len());
     let mut places = 0;
     for at in 0..bytes.len() - from.len() {
         if bytes[at..].starts_with(from) {
@@ -17,6 +22,10 @@ fn check(name: &str, from: &[u8], to: &[u8], wanted: &[&str]) {
         }
     }
     assert!(places > 0, "nothing to replace");
+}
+
+#[track_caller]
+fn refused(bytes: Vec<u8>, wanted: &[&str]) {
     let file = tempfile::Builder::new().suffix(".gguf").tempfile().unwrap();
     std::fs::write(file.path(), bytes).unwrap();
     let error = try_load(file.path(), LoadSettings::default(), None, 1).err().expect("a refusal").to_string();
@@ -46,7 +55,13 @@ fn a_shape_that_does_not_fit_is_shown() {
 
 #[test]
 fn a_tensor_that_would_change_the_result_is_refused() {
-    check("qwen2-q8_0.gguf", b"qwen2", b"llama", &[".bias", "llama"]);
+    let mut bytes = std::fs::read(folder().join("models/qwen2-q8_0.gguf")).unwrap();
+    replace(&mut bytes, b"qwen2.", b"llama.");
+    // The value of `general.architecture`: a string (type 8) of five bytes; the pre-tokenizer's name stays.
+    let value =
+        |name: &str| [b"architecture".as_slice(), &8u32.to_le_bytes(), &5u64.to_le_bytes(), name.as_bytes()].concat();
+    replace(&mut bytes, &value("qwen2"), &value("llama"));
+    refused(bytes, &["blk.", ".bias", "llama"]);
 }
 
 #[test]

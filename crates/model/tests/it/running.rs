@@ -54,7 +54,10 @@ fn batched_is_alone() {
         let mut cache = model.kv_cache(12).unwrap();
         let (first, second, third) = ([9, 2, 7, 4], [1, 5], [9, 2, 11, 3]);
         let found = bits(&step(&mut model, &mut cache, &[(&tokens[100..137], 0, &second), (&tokens[..70], 0, &first)]));
-        assert!(found[..37 * vocabulary] == other[..37 * vocabulary] && found[37 * vocabulary..] == *rows(0..70), "{name}");
+        assert!(
+            found[..37 * vocabulary] == other[..37 * vocabulary] && found[37 * vocabulary..] == *rows(0..70),
+            "{name}"
+        );
         let parts: [(&[u32], usize, &[u32]); 3] =
             [(&tokens[64..100], 64, &third), (&tokens[70..71], 70, &first), (&tokens[137..138], 37, &second)];
         let found = bits(&step(&mut model, &mut cache, &parts));

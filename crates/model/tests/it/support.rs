@@ -14,6 +14,8 @@ pub struct Fixture {
     /// tokens × vocabulary
     pub logits: Vec<f32>,
     pub vocabulary: usize,
+    /// Mean |Δ logprob| of an emulation of our roundings.
+    pub noise: f64,
 }
 
 pub fn folder() -> PathBuf {
@@ -39,7 +41,8 @@ pub fn fixtures() -> Vec<Fixture> {
         let logits = bytes.as_chunks::<4>().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect::<Vec<_>>();
         let tokens = tokens(&row["tokens"]);
         assert_eq!(logits.len(), tokens.len() * vocabulary);
-        Fixture { path: folder.join(row["model"].as_str().unwrap()), name, tokens, logits, vocabulary }
+        let noise = row["noise"].as_f64().unwrap();
+        Fixture { noise, path: folder.join(row["model"].as_str().unwrap()), name, tokens, logits, vocabulary }
     };
     let all = index["models"].as_array().unwrap().iter().map(read).collect::<Vec<_>>();
     assert!(all.len() > 20, "{} fixtures", all.len());

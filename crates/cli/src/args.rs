@@ -1,0 +1,324 @@
+//! The raw command line, as clap reads it. Nothing is checked or defaulted here: `config` turns flags, environment and
+//! file into validated settings.
+
+use crate::failure::Usage;
+use crate::layers::Layers;
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+
+const EXAMPLES: &str = "\
+Examples:
+  orrery serve                                  serve the default model at http://127.0.0.1:8080
+  orrery chat \"Why is the sky blue?\"            ask once
+  orrery pull hf:Qwen/Qwen2.5-0.5B-Instruct     fetch a model
+  orrery bench --clients 64                     measure
+
+Settings come from flags, then ORRERY_* variables, then the configuration file, then the defaults
+(config/orrery.toml lists every key).
+
+Exit codes: 0 success, 1 failure, 2 wrong usage or configuration, 130 interrupted.";
+
+/// Models as a service: keeps, serves and measures language models behind the OpenAI API.
+#[derive(Debug, Parser)]
+#[command(name = "orrery", version, after_help = EXAMPLES)]
+pub struct Arguments {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Args)]
+pub struct Global {
+    /// Configuration file [default: $XDG_CONFIG_HOME/orrery/orrery.toml, if there is one]
+    #[arg(long, global = true, value_name = "PATH", help_heading = "Global options")]
+    pub config: Option<PathBuf>,
+    /// Folder in which models are kept [default: $XDG_DATA_HOME/orrery]
+    #[arg(long, global = true, value_name = "DIR", help_heading = "Global options")]
+    pub data_dir: Option<PathBuf>,
+    /// Log on the standard error: text or json, then a level such as info or debug
+    #[arg(long, global = true, value_name = "FORMAT/LEVEL", help_heading = "Global options")]
+    pub log: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve models over HTTP
+    Serve(Serve),
+    /// Fetch a model into the data folder
+    Pull(Pull),
+    /// List the models of the data folder and of the catalogue
+    List(List),
+    /// Remove models from the data folder
+    Rm(Remove),
+    /// Talk to a model
+    Chat(Chat),
+    /// Measure a server's latency and throughput under load
+    Bench(Bench),
+    /// Measure a model's quality
+    Eval(Eval),
+    /// Print the completion script of a shell
+    Completions(Completions),
+}
+
+/// Which models, and how they are computed.
+#[derive(Debug, Default, Args)]
+pub struct EngineFlags {
+    /// Model by catalogue name, hf:ORG/REPO[:FILE], https:// address or path; may be repeated. The id of a path is its
+    /// file stem [default: smollm2-135m-instruct]
+    #[arg(long, value_name = "NAME|PATH")]
+    pub model: Vec<String>,
+    /// Instruction set: scalar, avx2, avx512 or amx; the results are the same bits [default: the best there is]
+    #[arg(long, value_name = "NAME")]
+    pub isa: Option<String>,
+    /// Compute threads [default: one for each processor]
+    #[arg(long, value_name = "N")]
+    pub threads: Option<u32>,
+    /// Memory of the KV cache of each model, such as 512MB or 2GiB [default: 1GiB]
+    #[arg(long, value_name = "SIZE")]
+    pub kv_memory: Option<String>,
+    /// Quantise the weights of a Hugging Face folder on load: q8_0
+    #[arg(long, value_name = "FORMAT")]
+    pub quantize: Option<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  orrery serve
+  orrery serve --listen 0.0.0.0:9000 --model ./my-model.gguf --kv-memory 4GiB
+
+Prints `listening on …` once the socket is open (/health answers 503 while models load) and `ready: …` when requests can
+come. SIGINT or SIGTERM drains and exits with 0; a second one exits at once with 130.")]
+pub struct Serve {
+    /// Address to listen on; port 0 takes a free port [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "HOST:PORT")]
+    pub listen: Option<String>,
+    #[command(flatten)]
+    pub engine: EngineFlags,
+    /// Requests that may wait for a model; one more is answered with 429 [default: 1024]
+    #[arg(long, value_name = "N")]
+    pub queue_max: Option<u32>,
+    /// How long running requests may go on after a signal to stop [default: 30000]
+    #[arg(long, value_name = "MS")]
+    pub grace_ms: Option<u32>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  orrery pull smollm2-135m-instruct
+  orrery pull hf:Qwen/Qwen2.5-0.5B-Instruct-GGUF:qwen2.5-0.5b-instruct-q8_0.gguf
+  orrery pull https://example.org/model.gguf
+  orrery pull ./model.gguf
+
+HF_ENDPOINT, HF_TOKEN and PIP_INDEX_URL are honoured.")]
+pub struct Pull {
+    /// Catalogue name, hf:ORG/REPO[:FILE], https:// address or path
+    #[arg(value_name = "MODEL", required = true)]
+    pub models: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct List {
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Remove {
+    /// Names as `orrery list` shows them
+    #[arg(value_name = "MODEL", required = true)]
+    pub models: Vec<String>,
+}
+
+/// Which server a client command talks to.
+#[derive(Debug, Default, Args)]
+pub struct Target {
+    /// Server with an OpenAI-compatible API, such as https://host or http://host:8000/v1
+    #[arg(long, value_name = "URL")]
+    pub url: Option<String>,
+    /// Key for the server of --url [default: $OPENAI_API_KEY]
+    #[arg(long, value_name = "KEY", requires = "url", hide_default_value = true)]
+    pub api_key: Option<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  orrery chat
+  orrery chat \"Name three moons of Jupiter.\"
+  git diff | orrery chat \"Write a commit message for this change.\"
+  orrery chat --url https://api.example.org --model some-model
+
+Without --url a server that runs at the configured address is used; when there is none, chat starts an engine of its own.")]
+pub struct Chat {
+    /// Ask this and exit; what is piped in is put after it
+    #[arg(value_name = "PROMPT")]
+    pub prompt: Option<String>,
+    #[command(flatten)]
+    pub target: Target,
+    /// System message
+    #[arg(long, value_name = "TEXT")]
+    pub system: Option<String>,
+    /// Most tokens of a reply [default: what the context has room for]
+    #[arg(long, value_name = "N")]
+    pub max_tokens: Option<u32>,
+    /// 0 always takes the most probable token [default: the server's]
+    #[arg(long, value_name = "T")]
+    pub temperature: Option<f64>,
+    /// Makes a reply repeatable
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// Where a running server is looked for [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "HOST:PORT", conflicts_with = "url")]
+    pub listen: Option<String>,
+    #[command(flatten)]
+    pub engine: EngineFlags,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  orrery bench --url http://127.0.0.1:8080 --clients 64 --requests 256
+  orrery bench --url http://host:8000 --model m --rate 4 --requests 200 --json
+  orrery bench --clients 8
+
+Without --url a server that runs at the configured address is measured; when there is none, an engine of its own.
+
+
+TTFT is from sending a request to the first chunk with output; ITL the time between such chunks; E2E from sending to the
+last of them; TPOT (E2E - TTFT) / (output tokens - 1). Throughputs are sums over all successful requests divided by the
+time from the first request sent to the last reply. Tokens are those of the server's `usage`.
+Exit code 1 if any request failed.")]
+pub struct Bench {
+    #[command(flatten)]
+    pub target: Target,
+    /// Requests in flight at the same time
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub clients: u32,
+    /// Requests in all [default: 4 for each client]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub requests: Option<u32>,
+    /// Tokens of each prompt (exact where the server can tokenize, else words)
+    #[arg(long, value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub input_tokens: u32,
+    /// Tokens of each reply
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub output_tokens: u32,
+    /// Requests per second, at random (Poisson) times; --clients still bounds those in flight [default: each client
+    /// sends as soon as it has its reply]
+    #[arg(long, value_name = "RPS")]
+    pub rate: Option<f64>,
+    /// Requests before the measurement
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(0..=10_000))]
+    pub warmup: u32,
+    /// Let replies end where the model ends them
+    #[arg(long)]
+    pub stop_at_eos: bool,
+    /// Use /v1/chat/completions instead of /v1/completions
+    #[arg(long)]
+    pub chat: bool,
+    /// Seed of prompts and times
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed: u64,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub engine: EngineFlags,
+}
+
+#[derive(Debug, Args)]
+pub struct Eval {
+    #[command(subcommand)]
+    pub what: Evaluation,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Evaluation {
+    /// Perplexity of a model on a text
+    Perplexity(Perplexity),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  orrery eval perplexity --text moby-dick.txt --window 512")]
+pub struct Perplexity {
+    /// UTF-8 text file
+    #[arg(long, value_name = "FILE")]
+    pub text: PathBuf,
+    /// Tokens per window; every window starts afresh
+    #[arg(long, value_name = "N", default_value_t = 512, value_parser = clap::value_parser!(u32).range(2..=1_000_000))]
+    pub window: u32,
+    /// Score the first N tokens only [default: the whole text]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..))]
+    pub tokens: Option<u32>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub engine: EngineFlags,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  orrery completions bash > ~/.local/share/bash-completion/completions/orrery
+  orrery completions zsh > ~/.zfunc/_orrery
+  orrery completions fish > ~/.config/fish/completions/orrery.fish")]
+pub struct Completions {
+    /// bash, zsh or fish
+    #[arg(value_name = "SHELL")]
+    pub shell: clap_complete::Shell,
+}
+
+impl Arguments {
+    /// Lays the flags that stand for configuration keys over `layers`.
+    ///
+    /// # Errors
+    /// A value that a key cannot take.
+    pub fn lay(&self, layers: &mut Layers) -> Result<(), Usage> {
+        let path = |path: &PathBuf| path.to_string_lossy().into_owned();
+        layers.flag("--data-dir", "data_dir", self.global.data_dir.as_ref().map(path))?;
+        layers.flag("--log", "log", self.global.log.clone())?;
+        match &self.command {
+            Command::Serve(serve) => {
+                layers.flag("--listen", "server.listen", serve.listen.clone())?;
+                layers.flag("--queue-max", "engine.queue_max", serve.queue_max)?;
+                layers.flag("--grace-ms", "server.grace_ms", serve.grace_ms)?;
+                serve.engine.lay(layers)
+            }
+            Command::Chat(chat) => {
+                layers.flag("--listen", "server.listen", chat.listen.clone())?;
+                chat.engine.lay(layers)
+            }
+            Command::Bench(bench) => bench.engine.lay(layers),
+            Command::Eval(Eval { what: Evaluation::Perplexity(perplexity) }) => perplexity.engine.lay(layers),
+            Command::Pull(_) | Command::List(_) | Command::Rm(_) | Command::Completions(_) => Ok(()),
+        }
+    }
+}
+
+impl EngineFlags {
+    fn lay(&self, layers: &mut Layers) -> Result<(), Usage> {
+        layers.flag("--model", "models", (!self.model.is_empty()).then(|| self.model.clone()))?;
+        layers.flag("--isa", "engine.isa", self.isa.clone())?;
+        layers.flag("--threads", "engine.threads", self.threads)?;
+        layers.flag("--kv-memory", "engine.kv_memory", self.kv_memory.clone())?;
+        layers.flag("--quantize", "engine.quantize", self.quantize.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+}

@@ -1,0 +1,10 @@
+//! One file per command.
+
+pub mod bench;
+pub mod chat;
+pub mod completions;
+pub mod eval;
+pub mod list;
+pub mod pull;
+pub mod rm;
+pub mod serve;

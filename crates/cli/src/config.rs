@@ -1,0 +1,289 @@
+//! Validated settings. A value that is in [`Settings`] has been checked; commands do not check it again.
+
+use crate::failure::Usage;
+use crate::layers::{Layers, Source};
+use orrery_platform::SourceSettings;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+const HOUR_MS: u64 = 3_600_000;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Log {
+    pub format: LogFormat,
+    /// A level or directives, as tracing's `EnvFilter` reads them.
+    pub filter: String,
+}
+
+/// Everything that commands take from flags, environment and file.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub log: Log,
+    /// `HOST:PORT`; not resolved yet.
+    pub listen: String,
+    pub server: orrery_server::Settings,
+    /// Models, sources and engines; at least one model.
+    pub platform: orrery_platform::Settings,
+}
+
+/// The environment as a function, so that tests bring their own.
+pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// The process's environment. A value that is not Unicode counts as unset.
+pub fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// Reads defaults, file and environment. `config` is the path of `--config`.
+///
+/// # Errors
+/// A file that cannot be read (the file of `--config` must exist, the one in the configuration folder need not), or a
+/// bad value in it or in the environment.
+pub fn layers(config: Option<&Path>, environment: Environment) -> Result<Layers, Usage> {
+    let mut layers = Layers::defaults();
+    let usual = || folder(environment, "XDG_CONFIG_HOME", ".config").map(|folder| folder.join("orrery.toml"));
+    if let Some(path) = config.map(Path::to_owned).or_else(usual) {
+        match std::fs::read_to_string(&path) {
+            Ok(text) => layers.file(&path, &text)?,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound && config.is_none() => {}
+            Err(e) => return Err(Usage(format!("the configuration file {} cannot be read: {e}", path.display()))),
+        }
+    }
+    layers.environment(environment)?;
+    Ok(layers)
+}
+
+/// `$variable/orrery`, else `~/usual/orrery`.
+fn folder(environment: Environment, variable: &str, usual: &str) -> Option<PathBuf> {
+    let set = |name: &str| environment(name).filter(|text| !text.is_empty()).map(PathBuf::from);
+    // The XDG specification: a relative path is invalid and to be ignored.
+    let base = set(variable).filter(|path| path.is_absolute()).or_else(|| set("HOME").map(|home| home.join(usual)));
+    base.map(|base| base.join("orrery"))
+}
+
+impl Settings {
+    /// Checks every value.
+    ///
+    /// # Errors
+    /// The first bad value, with its source.
+    pub fn new(layers: &Layers, environment: Environment) -> Result<Self, Usage> {
+        Ok(Self {
+            log: log(layers)?,
+            listen: listen(layers)?,
+            server: server(layers)?,
+            platform: platform(layers, environment)?,
+        })
+    }
+
+    /// Logs from warn unless the user chose a level: for commands whose output is a conversation or a table.
+    pub fn quiet(mut self, layers: &Layers) -> Self {
+        if layers.source("log") == &Source::Default {
+            self.log.filter = "warn".to_owned();
+        }
+        self
+    }
+}
+
+fn data_dir(layers: &Layers, environment: Environment) -> Result<PathBuf, Usage> {
+    match layers.text("data_dir") {
+        "" => folder(environment, "XDG_DATA_HOME", ".local/share").ok_or_else(|| {
+            Usage("there is no home folder to keep models in; say where with --data-dir DIR".to_owned())
+        }),
+        path => Ok(PathBuf::from(path)),
+    }
+}
+
+fn sources(layers: &Layers) -> Result<SourceSettings, Usage> {
+    let address = |key: &str| {
+        let text = layers.text(key).trim_end_matches('/');
+        let known = text.starts_with("https://") || text.starts_with("http://");
+        // The address may hold a password: it is not repeated in the message.
+        if known { Ok(text.to_owned()) } else { Err(layers.refuse(key, "must be an http:// or https:// address")) }
+    };
+    let time = |key: &str| layers.integer(key, 1, HOUR_MS).map(Duration::from_millis);
+    Ok(SourceSettings {
+        hub_endpoint: address("download.hub_endpoint")?,
+        hub_token: Some(layers.text("download.hub_token").to_owned()).filter(|token| !token.is_empty()),
+        pypi_index: address("download.package_index")?,
+        connect_timeout: time("download.connect_timeout_ms")?,
+        reach_timeout: time("download.reach_timeout_ms")?,
+        stall_timeout: time("download.stall_timeout_ms")?,
+        retry_delay: time("download.retry_delay_ms")?,
+        attempts: u32::try_from(layers.integer("download.attempts", 1, 100)?).expect("invariant: bounded above"),
+        file_max_bytes: layers.size("download.file_max", 1)?,
+    })
+}
+
+fn log(layers: &Layers) -> Result<Log, Usage> {
+    let text = layers.text("log");
+    let forms = "write text or json, a slash and a level, such as text/info or json/debug";
+    let (format, filter) = text.split_once('/').ok_or_else(|| layers.refuse("log", format!("`{text}`: {forms}")))?;
+    let format = match format {
+        "text" => LogFormat::Text,
+        "json" => LogFormat::Json,
+        _ => return Err(layers.refuse("log", format!("`{format}` is no format: {forms}"))),
+    };
+    // A word that is no level would be taken for a module's name, and everything would be silent.
+    let level = |word: &str| word.contains('=') || ["off", "error", "warn", "info", "debug", "trace"].contains(&word);
+    if !filter.split(',').all(level) || tracing_subscriber::EnvFilter::try_new(filter).is_err() {
+        return Err(layers.refuse("log", format!("`{filter}` is no level: {forms}")));
+    }
+    Ok(Log { format, filter: filter.to_owned() })
+}
+
+fn listen(layers: &Layers) -> Result<String, Usage> {
+    let text = layers.text("server.listen");
+    let valid = text.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
+    if valid {
+        Ok(text.to_owned())
+    } else {
+        Err(layers.refuse("server.listen", format!("`{text}` is not HOST:PORT; write for example 127.0.0.1:8080")))
+    }
+}
+
+fn server(layers: &Layers) -> Result<orrery_server::Settings, Usage> {
+    let engine = |key: &str| count(layers, key, 1, 1_000_000);
+    Ok(orrery_server::Settings {
+        body_max_bytes: size(layers, "server.body_max", 1024)?,
+        header_max_bytes: size(layers, "server.header_max", 8 * 1024)?,
+        headers_max: count(layers, "server.headers_max", 10, 10_000)?,
+        header_timeout_ms: layers.integer("server.header_timeout_ms", 1, HOUR_MS)?,
+        body_timeout_ms: layers.integer("server.body_timeout_ms", 1, HOUR_MS)?,
+        write_timeout_ms: layers.integer("server.write_timeout_ms", 1, HOUR_MS)?,
+        connections_max: count(layers, "server.connections_max", 1, 1_000_000)?,
+        grace_ms: layers.integer("server.grace_ms", 0, HOUR_MS)?,
+        ping_ms: layers.integer("server.ping_ms", 1, HOUR_MS)?,
+        requests_max: engine("engine.queue_max")? + engine("engine.sequences_max")?,
+    })
+}
+
+fn platform(layers: &Layers, environment: Environment) -> Result<orrery_platform::Settings, Usage> {
+    let models = layers.list("models")?;
+    if models.iter().all(String::is_empty) {
+        return Err(layers.refuse("models", "name at least one model, such as smollm2-135m-instruct"));
+    }
+    let threads = count(layers, "engine.threads", 0, 1024)?;
+    Ok(orrery_platform::Settings {
+        data_dir: data_dir(layers, environment)?,
+        models,
+        sources: sources(layers)?,
+        isa: isa(layers)?,
+        threads: (threads > 0).then_some(threads),
+        kv_memory_bytes: layers.size("engine.kv_memory", 1 << 20)?,
+        quantize_q8_0: quantize_q8_0(layers)?,
+        queue_max: count(layers, "engine.queue_max", 1, 1_000_000)?,
+        sequences_max: count(layers, "engine.sequences_max", 1, 65_536)?,
+        step_tokens_max: count(layers, "engine.step_tokens_max", 1, 65_536)?,
+        prefix_cache: layers.boolean("engine.prefix_cache"),
+        admissions_max: count(layers, "server.admissions_max", 1, 1_000_000)?,
+    })
+}
+
+fn isa(layers: &Layers) -> Result<Option<String>, Usage> {
+    match layers.text("engine.isa") {
+        "auto" => Ok(None),
+        name @ ("scalar" | "avx2" | "avx512") => Ok(Some(name.to_owned())),
+        "amx" => Err(layers.refuse("engine.isa", "amx is not built yet; use auto, scalar, avx2 or avx512")),
+        name => Err(layers.refuse("engine.isa", format!("`{name}` is not one of auto, scalar, avx2, avx512"))),
+    }
+}
+
+fn quantize_q8_0(layers: &Layers) -> Result<bool, Usage> {
+    match layers.text("engine.quantize") {
+        "none" => Ok(false),
+        "q8_0" => Ok(true),
+        name => Err(layers.refuse("engine.quantize", format!("`{name}` is not one of none, q8_0"))),
+    }
+}
+
+fn count(layers: &Layers, key: &str, least: u64, most: u64) -> Result<usize, Usage> {
+    Ok(usize::try_from(layers.integer(key, least, most)?).expect("invariant: bounded above"))
+}
+
+fn size(layers: &Layers, key: &str, least: u64) -> Result<usize, Usage> {
+    usize::try_from(layers.size(key, least)?).map_err(|_| layers.refuse(key, "more than this machine can address"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn home(name: &str) -> Option<String> {
+        (name == "HOME").then(|| "/home/ada".to_owned())
+    }
+
+    fn settings(flag: &'static str, key: &str, value: &str) -> Result<Settings, Usage> {
+        let mut layers = Layers::defaults();
+        layers.flag(flag, key, Some(value)).expect("a string");
+        Settings::new(&layers, &home)
+    }
+
+    #[test]
+    fn the_reference_file_is_the_default_of_every_crate() {
+        let settings = Settings::new(&Layers::defaults(), &home).expect("the defaults are valid");
+        assert_eq!(settings.server, orrery_server::Settings::default());
+        assert_eq!(settings.listen, "127.0.0.1:8080");
+        assert_eq!(settings.platform.data_dir, Path::new("/home/ada/.local/share/orrery"));
+        let data_dir = settings.platform.data_dir.clone();
+        let platform = orrery_platform::Settings { data_dir, ..orrery_platform::Settings::default() };
+        assert_eq!(format!("{:#?}", settings.platform), format!("{platform:#?}"));
+    }
+
+    #[test]
+    fn bad_values_are_refused_with_the_way_out() {
+        for (flag, key, value, part) in [
+            ("--isa", "engine.isa", "amx", "amx is not built yet; use auto"),
+            ("--isa", "engine.isa", "sse", "`sse` is not one of auto"),
+            ("--quantize", "engine.quantize", "q3", "not one of none, q8_0"),
+            ("--kv-memory", "engine.kv_memory", "1kB", "less than the least"),
+            ("--listen", "server.listen", "8080", "is not HOST:PORT"),
+            ("--listen", "server.listen", "h:99999", "is not HOST:PORT"),
+            ("--log", "log", "info", "such as text/info"),
+            ("--log", "log", "xml/info", "`xml` is no format"),
+            ("--log", "log", "text/loud", "`loud` is no level"),
+            ("--log", "log", "text/", "is no level"),
+        ] {
+            let message = settings(flag, key, value).expect_err(value).0;
+            assert!(message.starts_with(flag) && message.contains(part), "{message}");
+        }
+        let mut layers = Layers::defaults();
+        layers.file(Path::new("a.toml"), "models = []\n[engine]\nthreads = -1").expect("types are right");
+        assert!(
+            Settings::new(&layers, &home).expect_err("no model").0.contains("`models` (a.toml): name at least one")
+        );
+    }
+
+    #[test]
+    fn integers_have_bounds() {
+        let mut layers = Layers::defaults();
+        layers.file(Path::new("a.toml"), "[engine]\nthreads = -1").expect("types are right");
+        let message = Settings::new(&layers, &home).expect_err("negative").0;
+        assert_eq!(message, "`engine.threads` (a.toml): -1 is not between 0 and 1024");
+    }
+
+    #[test]
+    fn folders_follow_xdg() {
+        let variables = |name: &str| match name {
+            "HOME" => Some("/home/ada".to_owned()),
+            "XDG_DATA_HOME" => Some("/data".to_owned()),
+            "XDG_CONFIG_HOME" => Some("relative".to_owned()),
+            _ => None,
+        };
+        assert_eq!(folder(&variables, "XDG_DATA_HOME", "x"), Some(PathBuf::from("/data/orrery")));
+        assert_eq!(folder(&variables, "XDG_CONFIG_HOME", ".config"), Some(PathBuf::from("/home/ada/.config/orrery")));
+        assert!(data_dir(&Layers::defaults(), &|_| None).expect_err("no home").0.contains("--data-dir"));
+    }
+
+    #[test]
+    fn a_named_file_must_exist_and_the_usual_one_need_not() {
+        let message = layers(Some(Path::new("/nonexistent/a.toml")), &home).expect_err("missing").0;
+        assert!(message.contains("/nonexistent/a.toml cannot be read"));
+        assert!(layers(None, &|_| None).is_ok());
+    }
+}

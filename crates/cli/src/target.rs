@@ -1,0 +1,105 @@
+//! Which server a client command talks to: the one of `--url`, one that runs at the configured address, or one of its
+//! own.
+
+use crate::args::{EngineFlags, Target};
+use crate::client::Client;
+use crate::config::{Settings, environment};
+use crate::failure::Usage;
+use crate::local::Server;
+use anyhow::Context as _;
+use std::time::Duration;
+
+/// A server that is ready, and the model to use.
+pub struct Ready {
+    pub client: Client,
+    pub model: String,
+    /// Set when the server is our own; stop it at the end.
+    pub own: Option<Server>,
+}
+
+impl Ready {
+    /// Stops the server if it is our own.
+    ///
+    /// # Errors
+    /// It had failed.
+    pub async fn stop(self) -> anyhow::Result<()> {
+        match self.own {
+            Some(server) => server.stop().await,
+            None => Ok(()),
+        }
+    }
+}
+
+/// Finds or starts the server. Says on the standard error which one it is.
+///
+/// # Errors
+/// The server of `--url` cannot be reached or has no model, or a server of our own cannot start.
+pub async fn find(target: &Target, engine: &EngineFlags, mut settings: Settings) -> anyhow::Result<Ready> {
+    if engine.model.len() > 1 {
+        return Err(Usage("--model: this command takes one model".to_owned()).into());
+    }
+    let wanted = engine.model.first();
+    if let Some(url) = &target.url {
+        let key = target.api_key.clone().or_else(|| environment("OPENAI_API_KEY")).filter(|key| !key.is_empty());
+        let client = Client::new(url, key)?;
+        let model = match wanted {
+            Some(model) => model.clone(),
+            None => first_model(&client).await?,
+        };
+        return Ok(Ready { client, model, own: None });
+    }
+    if let Some((client, model)) = running(&settings.listen, wanted).await? {
+        eprintln!("using the server at {}, model {model}", client.url());
+        return Ok(Ready { client, model, own: None });
+    }
+    settings.platform.models.truncate(1);
+    let server = Server::ready(&settings).await?;
+    let client = Client::new(&server.url(), None)?;
+    let model = first_model(&client).await?;
+    eprintln!("started an engine for {model}");
+    Ok(Ready { client, model, own: Some(server) })
+}
+
+async fn first_model(client: &Client) -> anyhow::Result<String> {
+    let models = client.models(Duration::from_secs(30)).await?;
+    models.into_iter().next().with_context(|| format!("{} serves no model", client.url()))
+}
+
+/// A server at the configured address that has the wanted model (any, if none is wanted). Waits while it is loading.
+async fn running(listen: &str, wanted: Option<&String>) -> anyhow::Result<Option<(Client, String)>> {
+    const PROBE: Duration = Duration::from_millis(1500);
+    const LOADING_MAX: Duration = Duration::from_secs(600);
+    let address = listen.replace("0.0.0.0:", "127.0.0.1:").replace("[::]:", "[::1]:");
+    let client = Client::new(&format!("http://{address}"), None)?;
+    let Ok((mut status, _)) = client.get("/health", PROBE).await else { return Ok(None) };
+    let Ok(models) = client.models(PROBE).await else { return Ok(None) };
+    let model = match wanted {
+        Some(wanted) => models.into_iter().find(|model| model == wanted),
+        None => models.into_iter().next(),
+    };
+    let Some(model) = model else { return Ok(None) };
+    if status == 503 {
+        eprintln!("the server at {} is loading; waiting", client.url());
+    }
+    let start = std::time::Instant::now();
+    while status == 503 {
+        anyhow::ensure!(start.elapsed() < LOADING_MAX, "the server at {} did not become ready", client.url());
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        status = client.get("/health", PROBE).await?.0;
+    }
+    Ok((status == 200).then_some((client, model)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::net::TcpListener;
+
+    #[tokio::test]
+    async fn nothing_runs_at_a_free_port() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("bound").to_string();
+        drop(listener);
+        assert!(running(&address, None).await.expect("no error").is_none());
+    }
+}

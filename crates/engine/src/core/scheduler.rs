@@ -1,0 +1,426 @@
+//! Continuous batching: who runs, what each step computes, who gives up its memory.
+//!
+//! One total order rules everything: [`Urgency`] (priority, arrival, choice). Waiting sequences are admitted in it,
+//! memory is handed out in it, and the least urgent one is preempted first.
+//!
+//! Progress. Every step computes at least one token of the most urgent running sequence: no more sequences run than a step
+//! has tokens and logit rows, so its share is never 0; a request that all the blocks together cannot hold is refused, and
+//! every other holder may be preempted for it, so its blocks are there. It therefore ends after finitely many steps,
+//! and then the next one is the most urgent. Arrivals of the same priority are less urgent, so nothing starves; a steady
+//! flow of higher priorities does hold back lower ones, which is what priorities are for.
+
+use super::blocks::BlockPool;
+use super::plan::{Plan, Row};
+use super::prefix;
+use super::sequence::{Sequence, SequenceId, Spec, Urgency};
+use orrery_model::Span;
+use std::collections::{BTreeMap, HashMap};
+
+/// Sizes that bound a scheduler.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    pub blocks: usize,
+    pub block_tokens: usize,
+    /// Sequences that run at the same time; the two limits below also bound it.
+    pub sequences_max: usize,
+    /// Tokens per step.
+    pub step_tokens_max: usize,
+    /// Rows of logits per step.
+    pub step_logits_max: usize,
+    /// Share blocks between requests.
+    pub prefix_cache: bool,
+}
+
+/// What was sampled for a sequence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sampled {
+    pub id: SequenceId,
+    pub token: u32,
+    /// The token ends the sequence.
+    pub stop: bool,
+}
+
+/// Why a sequence ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    Stop,
+    Length,
+}
+
+/// Counters since start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counters {
+    /// Prompt tokens that were looked up in the prefix cache, and found.
+    pub prefix_queries_tokens: u64,
+    pub prefix_hits_tokens: u64,
+    pub preemptions: u64,
+    pub steps: u64,
+}
+
+/// The scheduler. Each step: `schedule`, run the plan, then `commit` (or `fail`); `add` and the cancels come in between.
+#[derive(Debug)]
+pub struct Scheduler {
+    pub(super) limits: Limits,
+    pub(super) pool: BlockPool,
+    pub(super) waiting: BTreeMap<Urgency, Sequence>,
+    pub(super) running: BTreeMap<Urgency, Sequence>,
+    /// Choices 1… of a request until choice 0 has computed the prompt, so that they find its blocks.
+    held: HashMap<u64, Vec<Sequence>>,
+    /// Priority and number of choices of every live request.
+    requests: HashMap<u64, (i32, usize)>,
+    pub(super) counters: Counters,
+}
+
+impl Scheduler {
+    pub fn new(limits: Limits) -> Self {
+        assert!(limits.block_tokens > 0, "invariant: a block holds tokens");
+        let at_least_one = |n: usize| n.max(1);
+        let limits = Limits {
+            sequences_max: at_least_one(limits.sequences_max.min(limits.step_tokens_max).min(limits.step_logits_max)),
+            step_tokens_max: at_least_one(limits.step_tokens_max),
+            step_logits_max: at_least_one(limits.step_logits_max),
+            ..limits
+        };
+        Self {
+            limits,
+            pool: BlockPool::new(limits.blocks),
+            waiting: BTreeMap::new(),
+            running: BTreeMap::new(),
+            held: HashMap::new(),
+            requests: HashMap::new(),
+            counters: Counters::default(),
+        }
+    }
+
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    pub fn pool(&self) -> &BlockPool {
+        &self.pool
+    }
+
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// Sequences that run.
+    pub fn running(&self) -> usize {
+        self.running.len()
+    }
+
+    /// Sequences that wait and have run before.
+    pub fn preempted(&self) -> usize {
+        self.waiting.values().filter(|sequence| sequence.resumed).count()
+    }
+
+    pub fn is_idle(&self) -> bool {
+        self.waiting.is_empty() && self.running.is_empty()
+    }
+
+    /// Queues a request. The caller has checked that it fits: `blocks_for(prompt + max_tokens − 1)` ≤ blocks.
+    pub fn add(&mut self, spec: &Spec) {
+        debug_assert!(!spec.prompt.is_empty() && spec.choices > 0);
+        let root = prefix::root(&spec.salt, (!self.limits.prefix_cache).then_some(spec.request));
+        self.requests.insert(spec.request, (spec.priority, spec.choices));
+        let first = Sequence::new(spec, 0, root);
+        self.waiting.insert(first.urgency, first);
+        if spec.choices > 1 {
+            self.held.insert(spec.request, (1..spec.choices).map(|choice| Sequence::new(spec, choice, root)).collect());
+        }
+    }
+
+    /// Ends all choices of a request; its blocks are free or cached at once. Unknown requests are ignored.
+    pub fn cancel(&mut self, request: u64) {
+        let Some((_, choices)) = self.requests.get(&request).copied() else { return };
+        self.held.remove(&request);
+        for choice in 0..choices {
+            self.take(SequenceId { request, choice });
+        }
+        self.requests.remove(&request);
+    }
+
+    /// Ends one choice of a request.
+    pub fn cancel_choice(&mut self, id: SequenceId) {
+        if let Some(held) = self.held.get_mut(&id.request) {
+            held.retain(|sequence| sequence.id != id);
+        }
+        self.take(id);
+        if id.choice == 0 {
+            self.release_held(id.request);
+        }
+        self.forget_if_over(id.request);
+    }
+
+    /// Decides the next step of at most `budget` tokens (bounded by the limits; never fewer than the sequences that run).
+    /// The plan is empty only when nothing waits and nothing runs.
+    pub fn schedule(&mut self, budget: usize) -> Plan {
+        let budget = budget.min(self.limits.step_tokens_max).max(self.running.len()).max(1);
+        let mut plan = Plan { started: self.admit(budget), ..Plan::default() };
+        // Admission stops at the budget, so that every running sequence that decodes has its token.
+        let budget = budget.max(self.running.len());
+        for (urgency, count) in self.shares(budget) {
+            let count = self.secure(urgency, count);
+            if count > 0 {
+                self.place(urgency, count, &mut plan);
+            }
+        }
+        // Shares come in the order of urgency, so what is in the plan is never preempted by what comes later.
+        debug_assert!(plan.batch.tokens.len() <= budget && plan.rows.len() <= self.limits.step_logits_max);
+        debug_assert!(!plan.is_empty() || self.is_idle(), "a step with work makes progress");
+        if !plan.is_empty() {
+            self.counters.steps += 1;
+        }
+        self.debug_check();
+        plan
+    }
+
+    /// Records a plan that ran and what was sampled from it; gives the sequences that ended. Sequences that were cancelled
+    /// since are passed over.
+    pub fn commit(&mut self, plan: &Plan, sampled: &[Sampled]) -> Vec<(SequenceId, End)> {
+        for (id, span) in plan.sequences.iter().zip(&plan.batch.spans) {
+            self.advance(*id, span.count);
+        }
+        let mut ended = Vec::new();
+        for sample in sampled {
+            let Some(sequence) = self.running_mut(sample.id) else { continue };
+            sequence.generated.push(sample.token);
+            if sample.stop {
+                ended.push((sample.id, End::Stop));
+            } else if sequence.generated.len() >= sequence.max_tokens {
+                ended.push((sample.id, End::Length));
+            }
+        }
+        for id in &plan.sequences {
+            let prompt_only = |sequence: &mut Sequence| sequence.max_tokens == 0 && sequence.remaining() == 0;
+            if self.running_mut(*id).is_some_and(prompt_only) {
+                ended.push((*id, End::Length));
+            }
+        }
+        for (id, _) in &ended {
+            self.take(*id);
+            self.forget_if_over(id.request);
+        }
+        self.debug_check();
+        ended
+    }
+
+    /// Gives up the requests of a plan that could not be run, all their choices included.
+    pub fn fail(&mut self, plan: &Plan) -> Vec<u64> {
+        let mut requests: Vec<u64> = plan.sequences.iter().map(|id| id.request).collect();
+        requests.sort_unstable();
+        requests.dedup();
+        for request in &requests {
+            self.cancel(*request);
+        }
+        self.debug_check();
+        requests
+    }
+
+    /// Panics unless the conservation laws hold.
+    pub fn check(&self) {
+        let mut holders: HashMap<u32, u32> = HashMap::new();
+        for sequence in self.running.values() {
+            for block in &sequence.blocks {
+                *holders.entry(*block).or_default() += 1;
+            }
+            assert!(
+                sequence.computed <= sequence.blocks.len() * self.limits.block_tokens,
+                "computed tokens have blocks"
+            );
+            assert!(sequence.computed <= sequence.len());
+        }
+        self.pool.check(&holders);
+        for sequence in self.waiting.values().chain(self.held.values().flatten()) {
+            assert!(sequence.blocks.is_empty() && sequence.computed == 0, "what waits holds nothing");
+        }
+        assert!(self.running.len() <= self.limits.sequences_max, "sequences that run are bounded");
+        for sequence in self.running.values().chain(self.waiting.values()).chain(self.held.values().flatten()) {
+            assert!(self.requests.contains_key(&sequence.id.request), "a live sequence has its request");
+        }
+    }
+
+    fn debug_check(&self) {
+        if cfg!(debug_assertions) {
+            self.check();
+        }
+    }
+}
+
+/// Shares of a step.
+impl Scheduler {
+    /// Tokens of this step for each running sequence, in the order of urgency: one for each that decodes, the rest as
+    /// prefill chunks, the most urgent first.
+    fn shares(&self, budget: usize) -> Vec<(Urgency, usize)> {
+        let decoding = self.running.values().filter(|sequence| sequence.is_decoding()).count();
+        let mut tokens_left = budget - decoding;
+        let mut rows_left = self.limits.step_logits_max - decoding;
+        let mut shares = Vec::with_capacity(self.running.len());
+        for (urgency, sequence) in &self.running {
+            let count = if sequence.is_decoding() {
+                1
+            } else {
+                let count = chunk(sequence, tokens_left, rows_left);
+                tokens_left -= count;
+                rows_left -= logit_rows(sequence, count);
+                count
+            };
+            if count > 0 {
+                shares.push((*urgency, count));
+            }
+        }
+        shares
+    }
+
+    /// Gives the sequence blocks for `count` more tokens, preempting less urgent ones; the tokens that it got blocks for.
+    fn secure(&mut self, urgency: Urgency, count: usize) -> usize {
+        let Some(sequence) = self.running.get(&urgency) else { return 0 };
+        let (computed, held) = (sequence.computed, sequence.blocks.len());
+        let needed = self.blocks_for(computed + count).saturating_sub(held);
+        while self.pool.available() < needed {
+            match self.running.last_key_value() {
+                Some((last, _)) if *last > urgency => self.preempt(*last),
+                _ => break,
+            }
+        }
+        let fitting = (held + self.pool.available()) * self.limits.block_tokens - computed;
+        let count = count.min(fitting);
+        let needed = self.blocks_for(computed + count).saturating_sub(held);
+        let blocks: Vec<u32> = (0..needed).map_while(|_| self.pool.allocate()).collect();
+        if let Some(sequence) = self.running.get_mut(&urgency) {
+            sequence.blocks.extend(blocks);
+        }
+        count
+    }
+
+    /// Writes the sequence's next `count` tokens into the plan.
+    fn place(&self, urgency: Urgency, count: usize, plan: &mut Plan) {
+        let Some(sequence) = self.running.get(&urgency) else { return };
+        let row = plan.batch.tokens.len();
+        let position = sequence.computed;
+        plan.batch.tokens.extend((position..position + count).map(|position| sequence.token(position)));
+        plan.batch.spans.push(Span { row, count, position, blocks: sequence.blocks.clone() });
+        plan.sequences.push(sequence.id);
+        for prompt_position in sequence.prompt_rows(count) {
+            plan.batch.logits_rows.push(row + prompt_position - position);
+            plan.rows.push(Row::Prompt { id: sequence.id, position: prompt_position });
+        }
+        if samples(sequence, count) {
+            plan.batch.logits_rows.push(row + count - 1);
+            plan.rows.push(Row::Sample { id: sequence.id });
+        }
+    }
+}
+
+/// Changes of state.
+impl Scheduler {
+    /// Counts `count` tokens as computed and names the blocks that they filled.
+    fn advance(&mut self, id: SequenceId, count: usize) {
+        let block_tokens = self.limits.block_tokens;
+        let Some(urgency) = self.urgency(id) else { return };
+        let Some(sequence) = self.running.get_mut(&urgency) else { return };
+        sequence.computed += count;
+        let prompt_done = sequence.computed >= sequence.prompt.len();
+        if let Some(from) = &mut sequence.prompt_rows_from {
+            *from = sequence.computed.max(*from);
+            if prompt_done {
+                sequence.prompt_rows_from = None;
+            }
+        }
+        for index in sequence.named..sequence.computed / block_tokens {
+            let hash = sequence.hash(index, block_tokens);
+            self.pool.name(sequence.blocks[index], hash);
+            sequence.named = index + 1;
+        }
+        if prompt_done && id.choice == 0 {
+            self.release_held(id.request);
+        }
+    }
+
+    /// Back to the queue. What it computed stays cached until the blocks are needed.
+    pub(super) fn preempt(&mut self, urgency: Urgency) {
+        let Some(mut sequence) = self.running.remove(&urgency) else { return };
+        self.let_go(&mut sequence, usize::MAX);
+        sequence.computed = 0;
+        sequence.named = 0;
+        self.counters.preemptions += 1;
+        self.waiting.insert(urgency, sequence);
+    }
+
+    /// Removes a sequence, wherever it is.
+    fn take(&mut self, id: SequenceId) {
+        let Some(urgency) = self.urgency(id) else { return };
+        self.waiting.remove(&urgency);
+        if let Some(mut sequence) = self.running.remove(&urgency) {
+            // Without a prefix cache, only the prompt's blocks are of use, and only to other choices.
+            let keep = match self.limits.prefix_cache {
+                true => usize::MAX,
+                false if self.lives(id.request) => sequence.prompt.len() / self.limits.block_tokens,
+                false => 0,
+            };
+            self.let_go(&mut sequence, keep);
+        }
+    }
+
+    /// Releases the blocks, the last first, so that the front of a prefix outlives its tail in the cache. The first `keep`
+    /// blocks may stay cached.
+    fn let_go(&mut self, sequence: &mut Sequence, keep: usize) {
+        for (index, block) in sequence.blocks.drain(..).enumerate().rev() {
+            self.pool.release(block, index < keep);
+        }
+    }
+
+    fn release_held(&mut self, request: u64) {
+        for sequence in self.held.remove(&request).unwrap_or_default() {
+            self.waiting.insert(sequence.urgency, sequence);
+        }
+    }
+
+    fn forget_if_over(&mut self, request: u64) {
+        if !self.lives(request) {
+            self.requests.remove(&request);
+        }
+    }
+
+    /// Some choice of the request is not over.
+    fn lives(&self, request: u64) -> bool {
+        let Some((priority, choices)) = self.requests.get(&request).copied() else { return false };
+        let choice_lives = |choice| {
+            let urgency = Urgency::new(priority, SequenceId { request, choice });
+            self.running.contains_key(&urgency) || self.waiting.contains_key(&urgency)
+        };
+        self.held.contains_key(&request) || (0..choices).any(choice_lives)
+    }
+
+    fn urgency(&self, id: SequenceId) -> Option<Urgency> {
+        self.requests.get(&id.request).map(|(priority, _)| Urgency::new(*priority, id))
+    }
+
+    fn running_mut(&mut self, id: SequenceId) -> Option<&mut Sequence> {
+        let urgency = self.urgency(id)?;
+        self.running.get_mut(&urgency)
+    }
+
+    pub(super) fn blocks_for(&self, tokens: usize) -> usize {
+        tokens.div_ceil(self.limits.block_tokens)
+    }
+}
+
+/// The longest prefill chunk within the tokens and logit rows that are left.
+fn chunk(sequence: &Sequence, tokens_left: usize, rows_left: usize) -> usize {
+    let mut count = sequence.remaining().min(tokens_left);
+    // Rows fall with the chunk, by at most one a token.
+    while count > 0 && logit_rows(sequence, count) > rows_left {
+        count -= (logit_rows(sequence, count) - rows_left).min(count);
+    }
+    count
+}
+
+fn logit_rows(sequence: &Sequence, count: usize) -> usize {
+    sequence.prompt_rows(count).len() + usize::from(samples(sequence, count))
+}
+
+/// Whether the last of `count` tokens is followed by a sample.
+fn samples(sequence: &Sequence, count: usize) -> bool {
+    count == sequence.remaining() && sequence.max_tokens > 0
+}

@@ -1,0 +1,138 @@
+//! The events of one request, with their text: detokenisation, stop strings, usage, exactly one terminal event.
+
+use crate::core::sequence::SequenceId;
+use crate::request::{Error, Event, FinishReason, Request, TokenLogprobs, Usage};
+use crate::shared::{Command, Raw, Shared, fault};
+use crate::stop::StopMatcher;
+use crate::text::{Detokenize, Text};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use tokio::sync::mpsc::UnboundedReceiver;
+
+/// The events of one request. Dropping it cancels the request; its blocks are free within one step.
+pub struct Generation {
+    id: u64,
+    shared: Arc<Shared>,
+    raw: UnboundedReceiver<Raw>,
+    ready: VecDeque<Event>,
+    choices: Vec<Choice>,
+    usage: Usage,
+    /// The terminal event is in `ready` or was read.
+    over: bool,
+}
+
+struct Choice {
+    text: Box<dyn Detokenize>,
+    stop: StopMatcher,
+    over: bool,
+}
+
+impl Generation {
+    pub(crate) fn new(
+        id: u64,
+        shared: Arc<Shared>,
+        raw: UnboundedReceiver<Raw>,
+        request: &Request,
+        text: &dyn Text,
+    ) -> Self {
+        let choice = |_| Choice { text: text.detokenizer(), stop: StopMatcher::new(&request.stop), over: false };
+        Self {
+            id,
+            shared,
+            raw,
+            ready: VecDeque::new(),
+            choices: (0..request.n).map(choice).collect(),
+            usage: Usage { prompt_tokens: request.prompt.len(), ..Usage::default() },
+            over: false,
+        }
+    }
+
+    /// The next event, detokenised; `None` after the terminal one. Dropping the future loses nothing.
+    pub async fn next(&mut self) -> Option<Event> {
+        loop {
+            if let Some(event) = self.ready.pop_front() {
+                return Some(event);
+            }
+            if self.over {
+                return None;
+            }
+            match self.raw.recv().await {
+                Some(raw) => self.accept(raw),
+                // The engine thread is gone, or was never told.
+                None => self.fail(self.shared.closed().unwrap_or_else(fault)),
+            }
+        }
+    }
+
+    fn accept(&mut self, raw: Raw) {
+        if self.over {
+            return;
+        }
+        match raw {
+            Raw::Started { cached_tokens } => self.usage.cached_tokens = cached_tokens,
+            Raw::Prompt(logprobs) => self.ready.push_back(Event::Prompt { logprobs }),
+            Raw::Token { choice, token, logprobs, end } => self.accept_token(choice, token, logprobs, end),
+            Raw::Ended { choice } => self.finish(choice, FinishReason::Length),
+            Raw::Failed(error) => self.fail(error),
+        }
+    }
+
+    fn accept_token(&mut self, index: usize, token: u32, logprobs: Option<TokenLogprobs>, end: Option<FinishReason>) {
+        let Some(choice) = self.choices.get_mut(index).filter(|choice| !choice.over) else { return };
+        self.usage.completion_tokens += 1;
+        if end == Some(FinishReason::Stop) {
+            return self.finish(index, FinishReason::Stop);
+        }
+        let pushed = choice.stop.push(&choice.text.push(token));
+        self.ready.push_back(Event::Token { choice: index, token, text: pushed.text, logprobs });
+        if pushed.stopped {
+            if end.is_none() {
+                self.tell(Command::CancelChoice(SequenceId { request: self.id, choice: index }));
+            }
+            self.choices[index].over = true;
+            self.ready.push_back(Event::Finished { choice: index, text: String::new(), reason: FinishReason::Stop });
+            self.finish_all();
+        } else if let Some(reason) = end {
+            self.finish(index, reason);
+        }
+    }
+
+    /// Ends a choice with the text that was kept back.
+    fn finish(&mut self, index: usize, reason: FinishReason) {
+        let Some(choice) = self.choices.get_mut(index).filter(|choice| !choice.over) else { return };
+        // An unfinished character may complete a stop string (as U+FFFD).
+        let last = choice.stop.push(&choice.text.finish());
+        let (text, reason) = match last.stopped {
+            true => (last.text, FinishReason::Stop),
+            false => (last.text + &choice.stop.finish(), reason),
+        };
+        choice.over = true;
+        self.ready.push_back(Event::Finished { choice: index, text, reason });
+        self.finish_all();
+    }
+
+    fn finish_all(&mut self) {
+        if self.choices.iter().all(|choice| choice.over) {
+            self.over = true;
+            self.ready.push_back(Event::Done { usage: self.usage });
+        }
+    }
+
+    fn fail(&mut self, error: Error) {
+        self.over = true;
+        self.ready.push_back(Event::Failed(error));
+    }
+
+    fn tell(&self, command: Command) {
+        // An engine that is gone has nothing to cancel.
+        let _ = self.shared.commands.send(command);
+    }
+}
+
+impl Drop for Generation {
+    fn drop(&mut self) {
+        if !self.over {
+            self.tell(Command::Cancel(self.id));
+        }
+    }
+}

@@ -1,1 +1,0 @@
-//! Sampling: penalties, temperature, truncation, seeded choice, log-probabilities.

@@ -1,0 +1,44 @@
+//! Limits of one engine.
+
+/// Limits of one engine, with defaults for a small machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// Requests waiting; one more is refused.
+    pub queue_max: usize,
+    /// Sequences that run at the same time. `step_tokens_max` and `step_logits_max` bound it too.
+    pub sequences_max: usize,
+    /// Tokens per step, decode and prefill together.
+    pub step_tokens_max: usize,
+    /// Rows of logits per step: one for each sequence that samples, and one for each prompt token whose log-probability
+    /// is wanted. A row takes 4 bytes for each entry of the vocabulary.
+    pub step_logits_max: usize,
+    /// Time that a step aims at: prefill chunks shrink to it, so that streams flow and cancels take hold. 0: no aim.
+    pub step_target_ms: u64,
+    /// Reuse the KV blocks of equal prefixes.
+    pub prefix_cache: bool,
+    /// Choices of one request.
+    pub choices_max: usize,
+    /// Alternatives reported for each token.
+    pub logprobs_max: usize,
+    /// Stop strings of one request.
+    pub stop_strings_max: usize,
+    /// Bytes of one stop string.
+    pub stop_bytes_max: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            queue_max: 1024,
+            sequences_max: 256,
+            step_tokens_max: 512,
+            step_logits_max: 128,
+            step_target_ms: 150,
+            prefix_cache: true,
+            choices_max: 16,
+            logprobs_max: 20,
+            stop_strings_max: 16,
+            stop_bytes_max: 1024,
+        }
+    }
+}

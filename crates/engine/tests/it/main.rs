@@ -1,0 +1,9 @@
+//! Integration tests of the engine. `fake` is an executor that reads everything back through the block tables it is given.
+
+mod engine;
+mod fake;
+mod limits;
+mod model;
+mod sampling;
+mod scheduler;
+mod streams;

@@ -1,0 +1,207 @@
+//! The one table from what went wrong to a status and to OpenAI's error body.
+//!
+//! A body names the caller's mistake and the way out, and nothing of the server's inside: causes go to the log, once.
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use orrery_platform::Error;
+use serde::Serialize;
+use std::borrow::Cow;
+use utoipa::ToSchema;
+
+/// How long a client should wait while models load or the server drains.
+const UNAVAILABLE_RETRY_MS: u64 = 2_000;
+
+/// OpenAI's error body.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct ErrorBody {
+    pub error: ErrorObject,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct ErrorObject {
+    pub message: String,
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    /// The field at fault, as a path (`messages[0].content`).
+    pub param: Option<String>,
+    pub code: Option<&'static str>,
+}
+
+/// A refusal on its way to the client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiError {
+    pub status: StatusCode,
+    pub body: ErrorObject,
+    pub retry_after_ms: Option<u64>,
+}
+
+impl ApiError {
+    fn new(status: StatusCode, kind: &'static str, code: Option<&'static str>, message: impl Into<String>) -> Self {
+        let body = ErrorObject { message: message.into(), kind, param: None, code };
+        Self { status, body, retry_after_ms: None }
+    }
+
+    fn with_param(mut self, param: impl Into<String>) -> Self {
+        self.body.param = Some(param.into());
+        self
+    }
+
+    /// 400: a field with a bad value.
+    pub fn invalid(param: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, INVALID, None, message).with_param(param)
+    }
+
+    /// 400: a field of the API that this server does not have yet.
+    pub fn unsupported(param: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, INVALID, Some("unsupported_parameter"), message).with_param(param)
+    }
+
+    /// 400: the body is not the JSON that it should be.
+    pub fn body(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, INVALID, None, message)
+    }
+
+    pub fn model_not_found(model: &str) -> Self {
+        let message = format!("The model `{model}` does not exist; `GET /v1/models` lists those that do.");
+        Self::new(StatusCode::NOT_FOUND, INVALID, Some("model_not_found"), message).with_param("model")
+    }
+
+    pub fn unknown_url(method: &str, path: &str) -> Self {
+        let message = format!("Unknown request URL: {method} {path}. `GET /openapi.json` lists the routes.");
+        Self::new(StatusCode::NOT_FOUND, INVALID, Some("unknown_url"), message)
+    }
+
+    /// 404 as well: a route of the API that is not built yet.
+    pub fn not_built(path: &str) -> Self {
+        let message =
+            format!("`{path}` is not built yet in this server. `GET /openapi.json` lists the routes that are.");
+        Self::new(StatusCode::NOT_FOUND, INVALID, Some("unknown_url"), message)
+    }
+
+    pub fn method_not_allowed(method: &str, path: &str) -> Self {
+        let message = format!("Not allowed to {method} on {path}; the header `allow` lists the methods that are.");
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, INVALID, Some("method_not_allowed"), message)
+    }
+
+    pub fn too_large(limit_bytes: usize) -> Self {
+        let message = format!("The request's body is over the limit of {limit_bytes} bytes; send less.");
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, INVALID, Some("request_too_large"), message)
+    }
+
+    pub fn media_type() -> Self {
+        let message = "The request's body must be JSON; send the header `content-type: application/json`.";
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, INVALID, Some("unsupported_media_type"), message)
+    }
+
+    pub fn timeout(what: &str, timeout_ms: u64) -> Self {
+        let message = format!("The request's {what} did not arrive within {timeout_ms} ms.");
+        Self::new(StatusCode::REQUEST_TIMEOUT, INVALID, Some("request_timeout"), message)
+    }
+
+    pub fn unavailable(message: impl Into<String>) -> Self {
+        let error = Self::new(StatusCode::SERVICE_UNAVAILABLE, SERVER, Some("service_unavailable"), message);
+        Self { retry_after_ms: Some(UNAVAILABLE_RETRY_MS), ..error }
+    }
+
+    /// 500. What happened is for the log; the client gets the way to find it there.
+    pub fn internal() -> Self {
+        let message =
+            "The server failed to process this request; its log has more under this response's `x-request-id`.";
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, SERVER, Some("internal_error"), message)
+    }
+
+    pub fn to_body(&self) -> ErrorBody {
+        ErrorBody { error: self.body.clone() }
+    }
+}
+
+const INVALID: &str = "invalid_request_error";
+const SERVER: &str = "server_error";
+
+/// The table. `Internal` is logged here, where its cause is last seen.
+impl From<Error> for ApiError {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::BadInput { param, message } => {
+                let mut refused = Self::body(message);
+                refused.body.param = param.map(str::to_owned);
+                refused
+            }
+            Error::NotFound(message) => {
+                Self::new(StatusCode::NOT_FOUND, INVALID, Some("model_not_found"), message).with_param("model")
+            }
+            Error::Conflict(message) => Self::new(StatusCode::CONFLICT, INVALID, Some("conflict"), message),
+            Error::Overloaded { message, retry_after_s } => {
+                let kind = "rate_limit_error";
+                let refused = Self::new(StatusCode::TOO_MANY_REQUESTS, kind, Some("rate_limit_exceeded"), message);
+                Self { retry_after_ms: Some(retry_after_s.max(1).saturating_mul(1_000)), ..refused }
+            }
+            Error::Unavailable(message) => Self::unavailable(message),
+            Error::NoSpace(message) => {
+                Self::new(StatusCode::INSUFFICIENT_STORAGE, SERVER, Some("insufficient_storage"), message)
+            }
+            Error::Internal { message, source } => {
+                let cause = source.map_or(Cow::Borrowed("none"), |cause| Cow::Owned(cause.to_string()));
+                tracing::error!(%message, %cause, "a request failed");
+                Self::internal()
+            }
+        }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let mut response = (self.status, axum::Json(self.to_body())).into_response();
+        if let Some(ms) = self.retry_after_ms {
+            let headers = response.headers_mut();
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(ms.div_ceil(1_000)));
+            headers.insert("retry-after-ms", HeaderValue::from(ms));
+        }
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(error: Error, status: u16, kind: &str, code: Option<&str>, param: Option<&str>) -> ApiError {
+        let mapped = ApiError::from(error);
+        assert_eq!(mapped.status.as_u16(), status);
+        assert_eq!((mapped.body.kind, mapped.body.code), (kind, code));
+        assert_eq!(mapped.body.param.as_deref(), param);
+        mapped
+    }
+
+    #[test]
+    fn every_case_has_its_row() {
+        check(Error::BadInput { param: Some("n"), message: "x".into() }, 400, INVALID, None, Some("n"));
+        check(Error::BadInput { param: None, message: "x".into() }, 400, INVALID, None, None);
+        check(Error::NotFound("x".into()), 404, INVALID, Some("model_not_found"), Some("model"));
+        check(Error::Conflict("x".into()), 409, INVALID, Some("conflict"), None);
+        check(Error::NoSpace("x".into()), 507, SERVER, Some("insufficient_storage"), None);
+        let busy = Error::Overloaded { message: "x".into(), retry_after_s: 3 };
+        let busy = check(busy, 429, "rate_limit_error", Some("rate_limit_exceeded"), None);
+        assert_eq!(busy.retry_after_ms, Some(3_000));
+        let away = check(Error::Unavailable("x".into()), 503, SERVER, Some("service_unavailable"), None);
+        assert!(away.retry_after_ms.is_some());
+    }
+
+    #[test]
+    fn an_internal_failure_keeps_its_inside() {
+        let source: Box<dyn std::error::Error + Send + Sync> = "open /srv/models/x.gguf".into();
+        let error = Error::Internal { message: "worker 3 at 0x7ffe died".into(), source: Some(source) };
+        let mapped = check(error, 500, SERVER, Some("internal_error"), None);
+        assert!(!mapped.body.message.contains("/srv") && !mapped.body.message.contains("0x7ffe"));
+    }
+
+    #[test]
+    fn retry_after_rounds_up_to_seconds() {
+        let mut error = ApiError::unavailable("x");
+        error.retry_after_ms = Some(1_500);
+        let response = error.into_response();
+        assert_eq!(response.headers()["retry-after"], "2");
+        assert_eq!(response.headers()["retry-after-ms"], "1500");
+    }
+}

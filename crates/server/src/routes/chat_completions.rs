@@ -1,0 +1,50 @@
+//! `POST /v1/chat/completions`.
+
+use super::{identity, merge};
+use crate::body::read_object;
+use crate::error::{ApiError, ErrorBody};
+use crate::metrics::Observation;
+use crate::sse::EventBody;
+use crate::state::App;
+use crate::wire::chat::{ChatBody, ChatChunk, ChatCompletion, ChatStream};
+use crate::wire::choices::Grid;
+use axum::Json;
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use std::time::Instant;
+
+/// Answers a chat, whole or as a stream of `ChatChunk`s.
+#[utoipa::path(
+    post,
+    path = "/v1/chat/completions",
+    operation_id = "createChatCompletion",
+    tag = "OpenAI",
+    request_body = ChatBody,
+    responses(
+        (status = 200, description = "The answer; with `stream`, events with a chunk each", content(
+            (ChatCompletion = "application/json"),
+            (ChatChunk = "text/event-stream"),
+        )),
+        (status = 400, description = "A field is wrong or not built", body = ErrorBody),
+        (status = 404, description = "No such model", body = ErrorBody),
+        (status = 413, description = "The body is too large", body = ErrorBody),
+        (status = 429, description = "The queue is full; see `retry-after`", body = ErrorBody),
+        (status = 503, description = "Loading or draining; see `retry-after`", body = ErrorBody),
+    )
+)]
+pub async fn create(State(app): State<App>, request: Request) -> Result<Response, ApiError> {
+    let arrived = Instant::now();
+    let ChatBody { request, delivery } = ChatBody::read(read_object(request, &app.settings).await?)?;
+    let identity = identity(&app, "chatcmpl-", &request.model);
+    let grid = Grid { prompts: 1, n: request.generate.n };
+    let with_logprobs = request.generate.logprobs.is_some();
+    let running = app.backend.chat(request).await?;
+    let observation = Observation::new(app.metrics.clone(), identity.model.clone(), arrived, grid.prompts, grid.n);
+    let events = merge(vec![running.events]);
+    if delivery.stream {
+        let encoder = ChatStream::new(identity, grid.n, delivery.include_usage);
+        return Ok(EventBody::new(events, encoder, grid.prompts, observation, app.settings.ping_ms).into_response());
+    }
+    let choices = super::gather(events, grid, observation).await?;
+    Ok(Json(ChatCompletion::new(identity, choices, with_logprobs)).into_response())
+}

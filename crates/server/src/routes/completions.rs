@@ -1,0 +1,57 @@
+//! `POST /v1/completions`.
+
+use super::{identity, merge};
+use crate::body::read_object;
+use crate::error::{ApiError, ErrorBody};
+use crate::metrics::Observation;
+use crate::sse::EventBody;
+use crate::state::App;
+use crate::wire::completion::{Completion, CompletionBody, CompletionChunk, CompletionStream, Shown};
+use axum::Json;
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use std::time::Instant;
+
+/// Continues one or many prompts, whole or as a stream of `CompletionChunk`s.
+#[utoipa::path(
+    post,
+    path = "/v1/completions",
+    operation_id = "createCompletion",
+    tag = "OpenAI",
+    request_body = CompletionBody,
+    responses(
+        (status = 200, description = "The answer; with `stream`, events with a chunk each", content(
+            (Completion = "application/json"),
+            (CompletionChunk = "text/event-stream"),
+        )),
+        (status = 400, description = "A field is wrong or not built", body = ErrorBody),
+        (status = 404, description = "No such model", body = ErrorBody),
+        (status = 413, description = "The body is too large", body = ErrorBody),
+        (status = 429, description = "The queue is full; see `retry-after`", body = ErrorBody),
+        (status = 503, description = "Loading or draining; see `retry-after`", body = ErrorBody),
+    )
+)]
+pub async fn create(State(app): State<App>, request: Request) -> Result<Response, ApiError> {
+    let arrived = Instant::now();
+    let body = CompletionBody::read(read_object(request, &app.settings).await?)?;
+    let identity = identity(&app, "cmpl-", &body.model);
+    let (grid, delivery, echo) = (body.grid(), body.delivery, body.echo);
+    let logprobs = body.generate.logprobs.is_some();
+    let mut texts = Vec::new();
+    let mut streams = Vec::new();
+    for request in body.into_requests() {
+        // The first refusal drops, and so cancels, those that came before it.
+        let running = app.backend.complete(request).await?;
+        texts.push(running.prompt_text);
+        streams.push(running.events);
+    }
+    let shown = Shown { echo: echo.then_some(texts), logprobs };
+    let observation = Observation::new(app.metrics.clone(), identity.model.clone(), arrived, grid.prompts, grid.n);
+    let events = merge(streams);
+    if delivery.stream {
+        let encoder = CompletionStream::new(identity, grid, shown, delivery.include_usage);
+        return Ok(EventBody::new(events, encoder, grid.prompts, observation, app.settings.ping_ms).into_response());
+    }
+    let choices = super::gather(events, grid, observation).await?;
+    Ok(Json(Completion::new(identity, choices, grid, &shown)).into_response())
+}

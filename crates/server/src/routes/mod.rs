@@ -1,0 +1,83 @@
+//! One file for each endpoint. To add one: its file, its line in [`router`], its test file. The OpenAPI document is
+//! made of the same lines.
+
+mod chat_completions;
+mod completions;
+mod detokenize;
+mod health;
+mod index;
+mod metrics;
+mod model;
+mod models;
+mod not_built;
+mod openapi;
+mod ready;
+mod tokenize;
+
+use crate::error::ApiError;
+use crate::headers;
+use crate::metrics::Observation;
+use crate::sse::Events;
+use crate::state::App;
+use crate::wire::choices::{Choices, Grid};
+use crate::wire::usage::Identity;
+use axum::Router;
+use axum::extract::Request;
+use axum::middleware::from_fn_with_state;
+use futures_util::StreamExt;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+/// All routes and the fallbacks.
+pub fn router(app: App) -> Router {
+    let (router, document) = OpenApiRouter::with_openapi(openapi::document())
+        .routes(routes!(index::index))
+        .routes(routes!(chat_completions::create))
+        .routes(routes!(completions::create))
+        .routes(routes!(models::list))
+        .routes(routes!(model::retrieve))
+        .routes(routes!(tokenize::tokenize))
+        .routes(routes!(detokenize::detokenize))
+        .routes(routes!(health::health))
+        .routes(routes!(ready::ready))
+        .routes(routes!(metrics::metrics))
+        .routes(routes!(openapi::openapi))
+        .split_for_parts();
+    // A second call on the same state would find the same routes; the first document stays.
+    let _ = app.openapi.set(document);
+    router
+        .fallback(not_built::fallback)
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(from_fn_with_state(app.clone(), headers::observe))
+        .with_state(app)
+}
+
+async fn method_not_allowed(request: Request) -> ApiError {
+    ApiError::method_not_allowed(request.method().as_str(), &crate::state::printable(request.uri().path()))
+}
+
+fn identity(app: &App, prefix: &str, model: &str) -> Identity {
+    Identity { id: app.new_id(prefix), created: crate::state::unix_seconds(), model: model.to_owned() }
+}
+
+/// The events of many prompts as one stream, each with its prompt's index.
+fn merge(streams: Vec<futures_util::stream::BoxStream<'static, orrery_platform::Event>>) -> Events {
+    let numbered = |(prompt, events): (usize, futures_util::stream::BoxStream<'static, orrery_platform::Event>)| {
+        events.map(move |event| (prompt, event)).boxed()
+    };
+    futures_util::stream::select_all(streams.into_iter().enumerate().map(numbered)).boxed()
+}
+
+/// Waits for the whole answer. Dropping the future drops the events, which cancels the request.
+async fn gather(mut events: Events, grid: Grid, mut observation: Observation) -> Result<Choices, ApiError> {
+    let mut choices = Choices::new(grid);
+    while let Some((prompt, event)) = events.next().await {
+        observation.event(prompt, &event);
+        if choices.push(prompt, event)? {
+            return Ok(choices);
+        }
+    }
+    // An end without a terminal event breaks the platform's contract.
+    observation.failed();
+    Err(ApiError::internal())
+}

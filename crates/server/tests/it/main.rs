@@ -1,0 +1,20 @@
+//! The server over real sockets and a scripted backend: one file for each endpoint, and one for each kind of limit.
+
+mod support;
+
+mod chat_completions;
+mod completions;
+mod detokenize;
+mod disconnects;
+mod health;
+mod index;
+mod limits;
+mod metrics;
+mod models;
+mod openapi;
+mod parameters;
+mod privacy;
+mod ready;
+mod shutdown;
+mod tokenize;
+mod unknown;

@@ -1,0 +1,88 @@
+//! `GET /openapi.json`: complete and sound.
+
+use crate::support::Server;
+use serde_json::Value;
+use std::collections::BTreeSet;
+
+/// The routes, written down a second time: the document must list exactly these.
+const ROUTES: &[&str] = &[
+    "get /",
+    "get /health",
+    "get /metrics",
+    "get /openapi.json",
+    "get /ready",
+    "get /v1/models",
+    "get /v1/models/{id}",
+    "post /detokenize",
+    "post /tokenize",
+    "post /v1/chat/completions",
+    "post /v1/completions",
+];
+
+async fn document() -> Value {
+    Server::start().await.get("/openapi.json").await.json()
+}
+
+#[tokio::test]
+async fn every_route_is_listed() {
+    let document = document().await;
+    let paths = document["paths"].as_object().expect("paths");
+    let listed = paths.iter().flat_map(|(path, item)| {
+        item.as_object().expect("methods").keys().map(move |method| format!("{method} {path}"))
+    });
+    assert_eq!(listed.collect::<BTreeSet<_>>(), ROUTES.iter().map(ToString::to_string).collect());
+}
+
+#[tokio::test]
+async fn every_listed_route_answers() {
+    let server = Server::start().await;
+    for route in ROUTES {
+        let (method, path) = route.split_once(' ').expect("method and path");
+        let path = path.replace("{id}", "tiny");
+        let body: &[u8] = if method == "post" { b"{}" } else { b"" };
+        let response = server.connect().await.request(&method.to_uppercase(), &path, &[], body).await;
+        assert!(matches!(response.status, 200 | 400), "{route}: {}", response.status);
+    }
+}
+
+#[tokio::test]
+async fn the_document_is_sound() {
+    let document = document().await;
+    assert!(document["openapi"].as_str().is_some_and(|version| version.starts_with("3.")));
+    assert!(document["info"]["title"].is_string() && document["info"]["version"].is_string());
+    let mut references = Vec::new();
+    collect_references(&document, &mut references);
+    assert!(!references.is_empty());
+    for reference in references {
+        let pointer = reference.strip_prefix('#').expect("a reference into the document");
+        assert!(document.pointer(pointer).is_some(), "{reference} leads nowhere");
+    }
+    let mut ids = BTreeSet::new();
+    for item in document["paths"].as_object().expect("paths").values() {
+        for operation in item.as_object().expect("methods").values() {
+            assert!(operation["responses"].as_object().is_some_and(|responses| !responses.is_empty()));
+            let id = operation["operationId"].as_str().expect("an id").to_owned();
+            assert!(ids.insert(id.clone()), "{id} is used twice");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_document_as_a_whole() {
+    insta::assert_json_snapshot!(document().await);
+}
+
+fn collect_references(value: &Value, references: &mut Vec<String>) {
+    match value {
+        Value::Object(map) => {
+            for (key, value) in map {
+                match value.as_str() {
+                    Some(reference) if key == "$ref" => references.push(reference.to_owned()),
+                    _ => collect_references(value, references),
+                }
+            }
+        }
+        Value::Array(values) => values.iter().for_each(|value| collect_references(value, references)),
+        _ => {}
+    }
+}

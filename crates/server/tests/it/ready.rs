@@ -1,0 +1,16 @@
+//! `GET /ready`.
+
+use crate::support::Server;
+use serde_json::json;
+use std::sync::atomic::Ordering;
+
+#[tokio::test]
+async fn ready_and_loading() {
+    let server = Server::start().await;
+    let response = server.get("/ready").await;
+    assert_eq!((response.status, response.json()), (200, json!({"status": "ok"})));
+    server.backend.unready.store(true, Ordering::Release);
+    let response = server.get("/ready").await;
+    assert_eq!((response.status, response.json()), (503, json!({"status": "loading"})));
+    assert!(response.header("retry-after").is_some());
+}

@@ -1,0 +1,159 @@
+//! HTTP/1.1 by hand: what is sent is exactly what the test says, and nothing of the answer is hidden.
+
+use serde_json::Value;
+use std::net::SocketAddr;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::PATIENCE;
+
+pub struct Connection {
+    pub stream: TcpStream,
+    received: Vec<u8>,
+}
+
+#[derive(Debug)]
+pub struct Response {
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+}
+
+impl Response {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(header, _)| header == name).map(|(_, value)| value.as_str())
+    }
+
+    pub fn text(&self) -> String {
+        String::from_utf8(self.body.clone()).expect("UTF-8")
+    }
+
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.text()))
+    }
+
+    /// Payloads of the stream's events, `[DONE]` included, comments left out.
+    pub fn events(&self) -> Vec<String> {
+        let text = self.text();
+        let payload = |frame: &str| frame.strip_prefix("data: ").map(str::to_owned);
+        text.split("\n\n").filter_map(payload).collect()
+    }
+
+    /// The chunks of a stream that must end with `[DONE]`.
+    pub fn chunks(&self) -> Vec<Value> {
+        let mut events = self.events();
+        assert_eq!(events.pop().as_deref(), Some("[DONE]"), "{}", self.text());
+        events.iter().map(|event| serde_json::from_str(event).expect("JSON")).collect()
+    }
+}
+
+impl Connection {
+    pub async fn open(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).await.expect("a listening server");
+        Self { stream, received: Vec::new() }
+    }
+
+    /// Sends a request and reads the whole answer.
+    pub async fn request(&mut self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Response {
+        self.send(method, path, headers, body).await;
+        self.response().await
+    }
+
+    pub async fn send(&mut self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) {
+        let mut head = format!("{method} {path} HTTP/1.1\r\nhost: test\r\n");
+        if !body.is_empty() {
+            head.push_str(&format!("content-length: {}\r\n", body.len()));
+        }
+        for (name, value) in headers {
+            head.push_str(&format!("{name}: {value}\r\n"));
+        }
+        head.push_str("\r\n");
+        self.raw(head.as_bytes()).await;
+        self.raw(body).await;
+    }
+
+    pub async fn raw(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).await.expect("an open connection");
+    }
+
+    /// The next answer, read to its end; the connection can be used again.
+    pub async fn response(&mut self) -> Response {
+        timeout(PATIENCE, self.read_response()).await.expect("an answer in time")
+    }
+
+    async fn read_response(&mut self) -> Response {
+        let (status, headers) = self.read_head().await;
+        let value = |name: &str| headers.iter().find(|(header, _)| header == name).map(|(_, value)| value.clone());
+        let body = if value("transfer-encoding").as_deref() == Some("chunked") {
+            self.read_chunked().await
+        } else {
+            let length = value("content-length").map_or(0, |length| length.parse().expect("a length"));
+            self.take(length).await
+        };
+        Response { status, headers, body }
+    }
+
+    /// The head of a streamed answer; `until` reads on.
+    pub async fn read_head(&mut self) -> (u16, Vec<(String, String)>) {
+        let head = self.until("\r\n\r\n").await;
+        let mut lines = head.trim_end().split("\r\n");
+        let status =
+            lines.next().and_then(|line| line.split(' ').nth(1)).expect("a status line").parse().expect("a status");
+        let header = |line: &str| {
+            let (name, value) = line.split_once(": ").expect("a header");
+            (name.to_ascii_lowercase(), value.to_owned())
+        };
+        (status, lines.map(header).collect())
+    }
+
+    async fn read_chunked(&mut self) -> Vec<u8> {
+        let mut body = Vec::new();
+        loop {
+            let size = self.until("\r\n").await;
+            let size = usize::from_str_radix(size.trim_end(), 16).expect("a chunk's size");
+            let mut chunk = self.take(size + 2).await;
+            chunk.truncate(size);
+            body.append(&mut chunk);
+            if size == 0 {
+                return body;
+            }
+        }
+    }
+
+    /// Reads up to and with `end`.
+    pub async fn until(&mut self, end: &str) -> String {
+        loop {
+            if let Some(place) = self.received.windows(end.len()).position(|window| window == end.as_bytes()) {
+                let rest = self.received.split_off(place + end.len());
+                let taken = std::mem::replace(&mut self.received, rest);
+                return String::from_utf8(taken).expect("UTF-8");
+            }
+            assert!(
+                self.more().await,
+                "the connection ended before {end:?}: {:?}",
+                String::from_utf8_lossy(&self.received)
+            );
+        }
+    }
+
+    async fn take(&mut self, count: usize) -> Vec<u8> {
+        while self.received.len() < count {
+            assert!(self.more().await, "the connection ended in a body");
+        }
+        let rest = self.received.split_off(count);
+        std::mem::replace(&mut self.received, rest)
+    }
+
+    async fn more(&mut self) -> bool {
+        let mut buffer = vec![0; 16 * 1024];
+        let count = timeout(PATIENCE, self.stream.read(&mut buffer)).await.expect("bytes in time").unwrap_or(0);
+        self.received.extend_from_slice(&buffer[..count]);
+        count > 0
+    }
+
+    /// Waits until the server has closed the connection; what came before is thrown away.
+    pub async fn closed(&mut self) {
+        while self.more().await {}
+    }
+}

@@ -1,0 +1,107 @@
+//! A server on a free port, the scripted backend behind it, and a small HTTP client that shows every byte.
+
+pub mod backend;
+pub mod client;
+
+pub use backend::Scripted;
+pub use client::{Connection, Response};
+
+use orrery_server::Settings;
+use serde_json::Value;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+/// More than any test needs; a hang becomes a failure.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+pub struct Server {
+    pub address: SocketAddr,
+    pub backend: Arc<Scripted>,
+    stop: Option<oneshot::Sender<()>>,
+    task: JoinHandle<std::io::Result<()>>,
+}
+
+impl Server {
+    pub async fn start() -> Self {
+        Self::with(Settings::default()).await
+    }
+
+    pub async fn with(settings: Settings) -> Self {
+        let backend = Arc::new(Scripted::default());
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        let (stop, stopped) = oneshot::channel::<()>();
+        let shutdown = async move {
+            // A dropped sender is no signal.
+            if stopped.await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        };
+        let task = tokio::spawn(orrery_server::serve_backend(backend.clone(), listener, settings, shutdown));
+        Self { address, backend, stop: Some(stop), task }
+    }
+
+    pub fn signal(&mut self) {
+        self.stop.take().expect("the first signal").send(()).expect("a running server");
+    }
+
+    /// Waits until the server has ended.
+    pub async fn ended(self) {
+        tokio::time::timeout(PATIENCE, self.task).await.expect("in time").expect("no panic").expect("no error");
+    }
+
+    pub async fn connect(&self) -> Connection {
+        Connection::open(self.address).await
+    }
+
+    pub async fn get(&self, path: &str) -> Response {
+        self.connect().await.request("GET", path, &[], b"").await
+    }
+
+    pub async fn post(&self, path: &str, body: &Value) -> Response {
+        self.post_bytes(path, body.to_string().as_bytes()).await
+    }
+
+    pub async fn post_bytes(&self, path: &str, body: &[u8]) -> Response {
+        self.connect().await.request("POST", path, &[("content-type", "application/json")], body).await
+    }
+}
+
+/// A chat whose script is `content`.
+pub fn chat(content: &str) -> Value {
+    serde_json::json!({"model": "tiny", "messages": [{"role": "user", "content": content}]})
+}
+
+/// `base` with more fields.
+pub fn with(mut base: Value, more: Value) -> Value {
+    let (Some(base_map), Value::Object(more)) = (base.as_object_mut(), more) else { panic!("objects") };
+    base_map.extend(more);
+    base
+}
+
+/// A body without what differs from run to run.
+pub fn stable(mut body: Value) -> Value {
+    for field in ["id", "created"] {
+        if let Some(value) = body.get_mut(field) {
+            *value = Value::String(format!("[{field}]"));
+        }
+    }
+    body
+}
+
+/// Asserts OpenAI's error shape; returns the error.
+#[track_caller]
+pub fn check_error(response: &Response, status: u16, code: Option<&str>, param: Option<&str>) -> Value {
+    assert_eq!(response.status, status, "{}", response.text());
+    let error = response.json()["error"].clone();
+    assert!(error["message"].as_str().is_some_and(|message| !message.is_empty()), "{error}");
+    assert!(error["type"].is_string(), "{error}");
+    assert_eq!(error["code"].as_str(), code, "{error}");
+    assert_eq!(error["param"].as_str(), param, "{error}");
+    assert_eq!(error.as_object().map(serde_json::Map::len), Some(4), "{error}");
+    error
+}
