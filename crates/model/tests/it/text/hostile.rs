@@ -12,9 +12,11 @@ const LONG: Duration = Duration::from_secs(20);
 #[test]
 fn a_megabyte_of_anything_takes_about_linear_time() {
     let units = ["a", " ", "\n", " \n", "1", "!", "é", "🦉", "ab ", "e\u{301}", "'", "<", "<|im_", "▁", "\u{301}"];
-    for (name, bytes) in [("smollm", 1 << 20), ("llama3", 1 << 18), ("qwen2", 1 << 18), ("spm", 1 << 20)] {
+    for name in ["smollm", "llama3", "qwen2", "spm"] {
         let tokenizer = Tokenizer::new(&TextSource::Gguf(gguf(&fixture(name)))).unwrap();
         for unit in units {
+            // The whole megabyte where a piece has no end; enough to show a square elsewhere.
+            let bytes = if ["a", " "].contains(&unit) && ["smollm", "spm"].contains(&name) { 1 << 20 } else { 1 << 17 };
             let text = format!("{}x", unit.repeat(bytes / unit.len()));
             let start = Instant::now();
             let tokens = tokenizer.encode(&text, false).unwrap();
