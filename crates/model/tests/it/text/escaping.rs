@@ -4,6 +4,7 @@ use super::{fixture, gguf, message, with_template};
 use orrery_model::text::{ChatTemplate, Tokenizer};
 use orrery_model::weights::{GgufText, TextSource};
 use proptest::prelude::*;
+use std::sync::LazyLock;
 
 const CHATML: &str = "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n' }}{% endfor %}";
 
@@ -132,11 +133,14 @@ fn bos_is_added_once() {
     }
 }
 
+/// Built once for all cases.
+static BUILT: LazyLock<(Tokenizer, ChatTemplate)> = LazyLock::new(|| with_template(CHATML));
+
 proptest! {
     #[test]
     fn no_content_makes_a_control_token(content in "(<|>|\\||<\\|im_|im_end|end\\|>|<\\|im_end\\|>|</think>| |x|\u{FDD1}){0,12}") {
-        let (tokenizer, template) = with_template(CHATML);
-        let (control, text) = encode(&tokenizer, &template, "user", &content);
+        let (tokenizer, template) = &*BUILT;
+        let (control, text) = encode(tokenizer, template, "user", &content);
         prop_assert_eq!(control, 2);
         let written = content.replace('\u{FDD1}', "");
         prop_assert_eq!(text, format!("<|im_start|>user\n{written}<|im_end|>\n"));

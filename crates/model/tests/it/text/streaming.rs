@@ -4,7 +4,7 @@ use super::{fixture, gguf};
 use orrery_model::text::{Detokenizer, Tokenizer};
 use orrery_model::weights::TextSource;
 use proptest::prelude::*;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 fn tokenizer(name: &str) -> Arc<Tokenizer> {
     Arc::new(Tokenizer::new(&TextSource::Gguf(gguf(&fixture(name)))).unwrap())
@@ -16,21 +16,23 @@ fn stream(mut detokenizer: Detokenizer, tokens: &[u32]) -> String {
     text
 }
 
+/// Built once for all cases.
+static TOKENIZERS: LazyLock<Vec<(&str, Arc<Tokenizer>)>> =
+    LazyLock::new(|| ["gpt2", "smollm", "llama3", "spm"].map(|name| (name, tokenizer(name))).to_vec());
+
 proptest! {
     #[test]
     fn the_stream_is_the_whole(tokens in prop::collection::vec(0u32..900, 0..60)) {
-        for name in ["smollm", "spm"] {
-            let tokenizer = tokenizer(name);
+        for (_, tokenizer) in TOKENIZERS.iter() {
             prop_assert_eq!(stream(Detokenizer::new(tokenizer.clone()), &tokens), tokenizer.decode(&tokens));
         }
     }
 
     #[test]
     fn what_was_encoded_comes_back(text in "\\PC{0,40}|[ \\n\\ta-z0-9é😀]{0,40}") {
-        for name in ["gpt2", "smollm", "llama3", "spm"] {
-            let tokenizer = tokenizer(name);
+        for (name, tokenizer) in TOKENIZERS.iter() {
             let tokens = tokenizer.encode(&text, false).unwrap();
-            let expected = if name == "spm" { text.replace('▁', " ") } else { text.clone() };
+            let expected = if *name == "spm" { text.replace('▁', " ") } else { text.clone() };
             prop_assert_eq!(tokenizer.decode(&tokens), expected, "{}", name);
         }
     }

@@ -120,8 +120,7 @@ fn bos_follows_the_configuration() {
 }
 
 fn refused(source: &TextSource, named: &[&str]) {
-    let Err(error) = Tokenizer::new(source) else { panic!("it should be refused") };
-    let error = error.to_string();
+    let error = Tokenizer::new(source).expect_err("it should be refused").to_string();
     for part in named {
         assert!(error.contains(part), "{error:?} does not name {part:?}");
     }
