@@ -144,7 +144,7 @@ pub fn check(workspace: &Workspace, sources: &[Source]) -> Vec<String> {
 fn unused(name: &str, member: &Member, sources: &[Source]) -> Vec<String> {
     let own: Vec<&Source> = sources.iter().filter(|source| source.krate() == name).collect();
     let words = |sources: &[&Source]| -> BTreeSet<String> {
-        sources.iter().flat_map(|source| source.all()).map(|token| token.text).collect()
+        sources.iter().flat_map(|source| source.all()).map(|token| token.text.clone()).collect()
     };
     let everywhere = words(&own);
     let product = words(&own.iter().copied().filter(|source| !source.is_test()).collect::<Vec<_>>());

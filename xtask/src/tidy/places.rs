@@ -22,13 +22,13 @@ fn unsafe_code(source: &Source) -> Option<String> {
         return None;
     }
     // The attribute `forbid(unsafe_code)` is another word.
-    let line = find(&source.all(), &["unsafe"])?;
+    let line = find(source.all(), &["unsafe"])?;
     Some(format!("{}:{line}: `unsafe` stands outside crates/kernels/src", source.path))
 }
 
 fn forbid_unsafe(source: &Source) -> Option<String> {
     let needed = source.is_crate_root() && source.krate() != "kernels";
-    let forbids = find(&source.all(), &["forbid", "unsafe_code"]).is_some();
+    let forbids = find(source.all(), &["forbid", "unsafe_code"]).is_some();
     (needed && !forbids).then(|| format!("{}: must say `#![forbid(unsafe_code)]`", source.path))
 }
 
@@ -37,7 +37,7 @@ fn no_async(source: &Source) -> Option<String> {
     if !quiet.iter().any(|place| source.path.starts_with(place)) {
         return None;
     }
-    let (word, line) = word(&source.all(), &["async", "await", "tokio"])?;
+    let (word, line) = word(source.all(), &["async", "await", "tokio"])?;
     Some(format!("{}:{line}: `{word}` in code that is never async", source.path))
 }
 
@@ -47,8 +47,8 @@ fn environment(source: &Source) -> Option<String> {
     }
     let tokens = source.product();
     let functions = ["var", "vars", "var_os", "vars_os", "args", "args_os"];
-    let line = find(&tokens, &["std", ":", ":", "env"])
-        .or_else(|| functions.iter().find_map(|function| find(&tokens, &["env", ":", ":", *function])))?;
+    let line = find(tokens, &["std", ":", ":", "env"])
+        .or_else(|| functions.iter().find_map(|function| find(tokens, &["env", ":", ":", *function])))?;
     Some(format!("{}:{line}: reads the environment; only cli does, and passes settings down", source.path))
 }
 
@@ -57,8 +57,8 @@ fn wire_names(source: &Source) -> Option<String> {
         return None;
     }
     let tokens = source.all();
-    let (word, line) = krate(&tokens, &["axum", "hyper", "http", "reqwest", "sqlx"])
-        .or_else(|| word(&tokens, &["tenant", "Tenant"]))?;
+    let (word, line) =
+        krate(tokens, &["axum", "hyper", "http", "reqwest", "sqlx"]).or_else(|| word(tokens, &["tenant", "Tenant"]))?;
     Some(format!("{}:{line}: `{word}`: {} knows no HTTP, database or tenant", source.path, source.krate()))
 }
 
@@ -66,7 +66,7 @@ fn wire_types(source: &Source) -> Option<String> {
     if source.krate() == "server" {
         return None;
     }
-    let (word, line) = krate(&source.product(), &["axum", "utoipa", "tonic"])?;
+    let (word, line) = krate(source.product(), &["axum", "utoipa", "tonic"])?;
     Some(format!("{}:{line}: `{word}`: wire types are server's alone", source.path))
 }
 

@@ -9,7 +9,9 @@ pub struct Source {
     /// From the root of the repository, with `/`.
     pub path: String,
     pub text: String,
-    tokens: TokenStream,
+    all: Vec<Token>,
+    product: Vec<Token>,
+    functions: Vec<Function>,
 }
 
 /// A token as the checks see it. Punctuation comes one character at a time.
@@ -31,8 +33,18 @@ impl Source {
     /// # Errors
     /// The text is no Rust.
     pub fn parse(path: &str, text: &str) -> Result<Self> {
-        let tokens = text.parse().map_err(|e| anyhow!("{path} cannot be read as Rust: {e}"))?;
-        Ok(Self { path: path.to_owned(), text: text.to_owned(), tokens })
+        let tokens: TokenStream = text.parse().map_err(|e| anyhow!("{path} cannot be read as Rust: {e}"))?;
+        let mut source = Self {
+            path: path.to_owned(),
+            text: text.to_owned(),
+            all: Vec::new(),
+            product: Vec::new(),
+            functions: Vec::new(),
+        };
+        flatten(tokens.clone(), false, &mut source.all);
+        flatten(tokens.clone(), true, &mut source.product);
+        functions(tokens, &mut source.functions);
+        Ok(source)
     }
 
     /// `crates/engine/src/x.rs` → `engine`; `xtask/…` → `xtask`.
@@ -56,23 +68,17 @@ impl Source {
     }
 
     /// All tokens but strings, flattened.
-    pub fn all(&self) -> Vec<Token> {
-        let mut out = Vec::new();
-        flatten(self.tokens.clone(), false, &mut out);
-        out
+    pub fn all(&self) -> &[Token] {
+        &self.all
     }
 
     /// All tokens but strings, without `#[cfg(test)] mod …`.
-    pub fn product(&self) -> Vec<Token> {
-        let mut out = Vec::new();
-        flatten(self.tokens.clone(), true, &mut out);
-        out
+    pub fn product(&self) -> &[Token] {
+        &self.product
     }
 
-    pub fn functions(&self) -> Vec<Function> {
-        let mut out = Vec::new();
-        functions(self.tokens.clone(), &mut out);
-        out
+    pub fn functions(&self) -> &[Function] {
+        &self.functions
     }
 }
 
@@ -157,9 +163,9 @@ mod tests {
     fn comments_and_strings_are_no_tokens() {
         let source = Source::parse("crates/a/src/lib.rs", SAMPLE).expect("Rust");
         assert!(source.all().iter().all(|token| token.text != "unsafe" && token.text != "async"));
-        assert_eq!(find(&source.all(), &["std", ":", ":", "env"]), Some(12));
-        assert_eq!(find(&source.product(), &["std", ":", ":", "env"]), None);
-        assert_eq!(find(&source.product(), &["trait", "T"]), Some(7));
+        assert_eq!(find(source.all(), &["std", ":", ":", "env"]), Some(12));
+        assert_eq!(find(source.product(), &["std", ":", ":", "env"]), None);
+        assert_eq!(find(source.product(), &["trait", "T"]), Some(7));
     }
 
     #[test]

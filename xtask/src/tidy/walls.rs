@@ -36,7 +36,7 @@ pub fn check(sources: &[Source], ratchet: &Ratchet) -> Vec<String> {
     let files = sources.iter().map(|source| (source.path.clone(), source.text.lines().count()));
     problems.extend(wall("file", files, FILE_LINES_MAX, &ratchet.files));
     let functions = sources.iter().flat_map(|source| {
-        source.functions().into_iter().map(|f| (format!("{}::{}", source.path, f.name), f.lines)).collect::<Vec<_>>()
+        source.functions().iter().map(|f| (format!("{}::{}", source.path, f.name), f.lines)).collect::<Vec<_>>()
     });
     problems.extend(wall("function", functions, FUNCTION_LINES_MAX, &ratchet.functions));
     problems
