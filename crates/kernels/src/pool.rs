@@ -1,7 +1,9 @@
 //! A persistent pool of threads with spinning barriers.
 //!
-//! A parallel region costs about a microsecond while the threads spin; after a while without work they sleep. Which
-//! thread does what never changes a result: work items are independent.
+//! A parallel region costs about a microsecond while the threads spin; after a while without work they sleep. Every thread
+//! begins with a share of neighbouring items, so that it reads memory in sequence, and then helps the others. A region ends when
+//! its items are done: a thread that the system keeps from running delays nobody unless it holds an item. Which thread
+//! does what never changes a result: items are independent.
 
 use crate::Error;
 use std::any::Any;
@@ -14,6 +16,9 @@ use std::thread::JoinHandle;
 
 /// Spins before a thread sleeps: some hundred microseconds, longer than the gaps within a step.
 const SPINS: u32 = 40_000;
+
+/// Spins before the caller yields its processor to whoever still holds an item.
+const PATIENCE: u32 = 2_000;
 
 type Work<'a> = dyn Fn(usize) + Sync + 'a;
 
@@ -29,11 +34,14 @@ pub struct Pool {
 }
 
 struct Shared {
-    /// Written only between regions, while every worker waits for `epoch`.
+    /// Written only between regions, while `entry` is closed and nobody is inside.
     job: UnsafeCell<Option<Job>>,
+    /// Number of the latest region; workers that wait look for a change.
     epoch: AtomicU32,
-    next: AtomicUsize,
-    busy: AtomicUsize,
+    /// Workers inside the region, and [`CLOSED`] while there is none to enter.
+    entry: AtomicUsize,
+    /// The next item of each thread's share.
+    next: Box<[Line]>,
     sleepers: AtomicUsize,
     stop: AtomicBool,
     panic: Mutex<Option<Box<dyn Any + Send>>>,
@@ -41,14 +49,21 @@ struct Shared {
     wake: Condvar,
 }
 
+/// A counter with a cache line of its own.
+#[repr(align(128))]
+struct Line(AtomicUsize);
+
+/// No worker may enter; the other bits count those inside.
+const CLOSED: usize = 1 << (usize::BITS - 1);
+
 #[derive(Clone, Copy)]
 struct Job {
     work: *const Work<'static>,
     count: usize,
 }
 
-// SAFETY: `job` is the only field that is not Sync; the epoch protocol orders its writes before all reads, and the work
-// that it points to is Sync and outlives the region.
+// SAFETY: `job` is the only field that is not Sync. It is written while `entry` is closed and empty, and read by workers that
+// entered; opening and entering order the two. The work that it points to is Sync and outlives the region.
 unsafe impl Sync for Shared {}
 // SAFETY: as above; the pointer is followed only within a region.
 unsafe impl Send for Shared {}
@@ -64,8 +79,8 @@ impl Pool {
         let shared = Arc::new(Shared {
             job: UnsafeCell::new(None),
             epoch: AtomicU32::new(0),
-            next: AtomicUsize::new(0),
-            busy: AtomicUsize::new(0),
+            entry: AtomicUsize::new(CLOSED),
+            next: (0..threads).map(|_| Line(AtomicUsize::new(0))).collect(),
             sleepers: AtomicUsize::new(0),
             stop: AtomicBool::new(false),
             panic: Mutex::new(None),
@@ -77,7 +92,7 @@ impl Pool {
                 let shared = Arc::clone(&shared);
                 std::thread::Builder::new()
                     .name(format!("compute-{index}"))
-                    .spawn(move || shared.run_worker())
+                    .spawn(move || shared.run_worker(index))
                     .map_err(|error| Error::Spawn(error.to_string()))
             })
             .collect::<Result<_, _>>()?;
@@ -95,11 +110,11 @@ impl Pool {
             return (0..count).for_each(work);
         }
         let _region = self.region.lock().unwrap_or_else(PoisonError::into_inner);
-        self.shared.publish(count, work, self.workers.len());
+        self.shared.publish(count, work);
         INSIDE.set(true);
-        let outcome = catch_unwind(AssertUnwindSafe(|| self.shared.claim_all(count, work)));
+        let outcome = catch_unwind(AssertUnwindSafe(|| self.shared.claim_all(0, count, work)));
         INSIDE.set(false);
-        self.shared.wait_for_workers();
+        self.shared.close();
         let elsewhere = self.shared.panic.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(panic) = outcome.err().or(elsewhere) {
             resume_unwind(panic);
@@ -121,13 +136,15 @@ impl Drop for Pool {
 }
 
 impl Shared {
-    fn publish(&self, count: usize, work: &Work<'_>, workers: usize) {
-        // SAFETY: only the lifetime is erased; `each` returns after the last worker has finished with it.
+    fn publish(&self, count: usize, work: &Work<'_>) {
+        // SAFETY: only the lifetime is erased; `each` returns after the last worker has left the region.
         let work: *const Work<'static> = unsafe { std::mem::transmute::<&Work<'_>, &'static Work<'static>>(work) };
-        // SAFETY: all workers wait for the next epoch, so nobody reads the job now.
+        // SAFETY: `entry` is closed and nobody is inside, so nobody reads the job now.
         unsafe { *self.job.get() = Some(Job { work, count }) };
-        self.next.store(0, Ordering::Relaxed);
-        self.busy.store(workers, Ordering::Relaxed);
+        for (thread, next) in self.next.iter().enumerate() {
+            next.0.store(self.share(thread, count), Ordering::Relaxed);
+        }
+        self.entry.store(0, Ordering::Release);
         self.epoch.fetch_add(1, Ordering::SeqCst);
         if self.sleepers.load(Ordering::SeqCst) > 0 {
             drop(self.sleep.lock());
@@ -135,28 +152,52 @@ impl Shared {
         }
     }
 
-    fn claim_all(&self, count: usize, work: &Work<'_>) {
-        loop {
-            let index = self.next.fetch_add(1, Ordering::Relaxed);
-            if index >= count {
-                return;
+    /// First item of a thread's share.
+    fn share(&self, thread: usize, count: usize) -> usize {
+        count * thread / self.next.len()
+    }
+
+    /// Does the thread's own share, then what is left of the others'.
+    fn claim_all(&self, thread: usize, count: usize, work: &Work<'_>) {
+        let threads = self.next.len();
+        for owner in (thread..threads).chain(0..thread) {
+            let end = self.share(owner + 1, count);
+            loop {
+                let index = self.next[owner].0.fetch_add(1, Ordering::Relaxed);
+                if index >= end {
+                    break;
+                }
+                work(index);
             }
-            work(index);
         }
     }
 
-    fn wait_for_workers(&self) {
+    /// Lets no more workers in and waits for those inside.
+    fn close(&self) {
+        self.entry.fetch_or(CLOSED, Ordering::AcqRel);
         let mut spins = 0u32;
-        while self.busy.load(Ordering::Acquire) > 0 {
+        while self.entry.load(Ordering::Acquire) != CLOSED {
             spin_loop();
-            spins = spins.wrapping_add(1);
-            if spins > SPINS {
+            spins = spins.saturating_add(1);
+            if spins > PATIENCE {
                 std::thread::yield_now();
             }
         }
     }
 
-    fn run_worker(&self) {
+    /// The job of the open region, which stays as it is until [`Shared::leave`]; `None` when the region is over.
+    fn enter(&self) -> Option<Job> {
+        let open = |entry| (entry & CLOSED == 0).then_some(entry + 1);
+        self.entry.fetch_update(Ordering::AcqRel, Ordering::Relaxed, open).ok()?;
+        // SAFETY: the job was written before the region was opened and stays until nobody is inside.
+        unsafe { *self.job.get() }
+    }
+
+    fn leave(&self) {
+        self.entry.fetch_sub(1, Ordering::Release);
+    }
+
+    fn run_worker(&self, thread: usize) {
         INSIDE.set(true);
         let mut seen = 0;
         loop {
@@ -164,14 +205,13 @@ impl Shared {
             if self.stop.load(Ordering::SeqCst) {
                 return;
             }
-            // SAFETY: the job was written before this epoch began and stays until `busy` is zero.
-            let job = unsafe { *self.job.get() }.expect("invariant: an epoch without stop has a job");
-            // SAFETY: the caller of `each` keeps the work alive until `busy` is zero.
+            let Some(job) = self.enter() else { continue };
+            // SAFETY: the caller of `each` keeps the work alive until nobody is inside.
             let work = unsafe { &*job.work };
-            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.claim_all(job.count, work))) {
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.claim_all(thread, job.count, work))) {
                 *self.panic.lock().unwrap_or_else(PoisonError::into_inner) = Some(panic);
             }
-            self.busy.fetch_sub(1, Ordering::Release);
+            self.leave();
         }
     }
 

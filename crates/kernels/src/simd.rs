@@ -4,11 +4,17 @@
 //! safe. Lane results are IEEE 754 single operations, so every implementation gives the same bits. Kernels must
 //! be `#[inline(always)]` down to the token's methods: only then are they compiled for the token's instruction set.
 
-pub mod scalar;
 #[cfg(target_arch = "x86_64")]
-pub mod x86;
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod lanes;
+mod scalar;
+
+pub use scalar::Scalar;
 
 use crate::isa::Isa;
+use crate::memory::Number;
 
 /// Lanes of every vector here.
 pub const LANES: usize = 16;
@@ -19,8 +25,6 @@ pub trait Simd: Copy {
     type F: Copy;
     /// Sixteen 32-bit integers.
     type I: Copy;
-    /// One register holds all lanes, and there are 32 of them.
-    const WIDE: bool;
     /// The lanes are a plain array.
     const PORTABLE: bool;
 
@@ -55,6 +59,26 @@ pub trait Simd: Copy {
     fn nibble_signed<const SHIFT: u32>(self, bits: Self::I) -> Self::F;
     /// The table's entry at bits SHIFT … SHIFT + 3 of each lane.
     fn nibble_table<const SHIFT: u32>(self, bits: Self::I, table: &[f32; 16]) -> Self::F;
+    /// Two neighbours of one chain: weights of sixteen outputs each (see [`Simd::dot`]).
+    type Duo: Copy;
+    /// The two activations that belong to a duo, as operands keep them.
+    type X: Number;
+    /// A duo in memory.
+    type Stored: Copy + Default;
+
+    /// Both values are exact in bf16.
+    fn x(first: f32, second: f32) -> Self::X;
+    /// Two steps of a chain: fma(second, second′, fma(first, first′, sum)). Weights and activations are exact in bf16.
+    fn dot(self, sum: Self::F, weights: Self::Duo, x: Self::X) -> Self::F;
+    /// The four duos of a line of nibbles, [chain][neighbour]: duo i has its first codes in bits 16 + 4i … of each lane,
+    /// its second ones in bits 4i ….
+    fn duos_of_nibbles<N: Nibbles>(self, bits: Self::I) -> [[Self::Duo; 2]; 2];
+    fn duo_of_bytes(self, first: &[i8; LANES], second: &[i8; LANES]) -> Self::Duo;
+    /// The duo of the low halves and the duo of the high halves of two lines of bf16 pairs.
+    fn duos_of_pairs(self, first: Self::I, second: Self::I) -> [Self::Duo; 2];
+    fn load_duo(self, from: &Self::Stored) -> Self::Duo;
+    fn store_duo(self, duo: Self::Duo, to: &mut Self::Stored);
+
     /// Hints that the line at `address` is wanted soon.
     fn prefetch(self, address: *const u8);
 
@@ -83,6 +107,22 @@ pub trait Simd: Copy {
     }
 }
 
+/// What a nibble stands for.
+pub trait Nibbles {
+    /// The sixteen codes as bf16, twice.
+    const PAIRS: [u16; 32];
+    /// The codes at bits SHIFT … SHIFT + 3 of each lane.
+    fn lanes<S: Simd, const SHIFT: u32>(simd: S, bits: S::I) -> S::F;
+}
+
+/// Length of [`Simd::X`] in 32-bit words.
+pub fn words_of_x(isa: Isa) -> usize {
+    match isa {
+        Isa::Avx512Bf16 => 1,
+        _ => 2,
+    }
+}
+
 /// A piece of work that is instantiated for each instruction set. `run` must be `#[inline(always)]`.
 pub trait Kernel {
     type Output;
@@ -95,10 +135,12 @@ pub fn dispatch<K: Kernel>(isa: Isa, kernel: K) -> K::Output {
     let _flush = FlushDenormals::enter();
     match isa {
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 => x86::run_avx2(kernel),
+        Isa::Avx2 => avx2::run(kernel),
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx512 => x86::run_avx512(kernel),
-        _ => kernel.run(scalar::Scalar),
+        Isa::Avx512 => avx512::run(kernel),
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512Bf16 => avx512::run_bf16(kernel),
+        _ => kernel.run(Scalar),
     }
 }
 
@@ -109,10 +151,28 @@ pub fn dispatch_vector<K: Kernel>(isa: Isa, kernel: K) -> K::Output {
     let _flush = FlushDenormals::enter();
     match isa {
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 => x86::run_avx2(kernel),
+        Isa::Avx2 => avx2::run(kernel),
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx512 => x86::run_avx512(kernel),
+        Isa::Avx512 => avx512::run(kernel),
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512Bf16 => avx512::run_bf16(kernel),
         _ => unreachable!("invariant: {} has a path of its own", isa.name()),
+    }
+}
+
+/// As [`dispatch_vector`], for kernels that need the registers of AVX-512.
+pub fn dispatch_wide<K: Kernel>(isa: Isa, kernel: K) -> K::Output {
+    debug_assert!(isa.is_available());
+    let _flush = FlushDenormals::enter();
+    match isa {
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512 => avx512::run(kernel),
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512Bf16 => avx512::run_bf16(kernel),
+        _ => {
+            let _ = kernel;
+            unreachable!("invariant: {} has a path of its own", isa.name())
+        }
     }
 }
 

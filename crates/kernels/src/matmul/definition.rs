@@ -6,13 +6,16 @@
 //! format has minima; weights without scales add S itself. Denormals are flushed to zero throughout.
 
 use super::{Operand, SUMS};
+use crate::Compute;
+use crate::isa::Isa;
 use crate::quant::Packed;
 use crate::quant::pack::BLOCK;
-use crate::simd::{Kernel, Simd, dispatch};
+use crate::simd::{Kernel, Scalar, Simd, dispatch};
 
-/// Row `row` of `x` times output `output` of `weights`.
-pub fn product(x: &Operand, row: usize, weights: &Packed, output: usize) -> f32 {
-    dispatch(crate::isa::Isa::Scalar, Product { x, row, weights, output })
+/// Row `row` of `x` times output `output` of `weights`; `x` was set by `scalar`, a compute of [`Isa::Scalar`].
+pub fn product(scalar: &Compute, x: &Operand, row: usize, weights: &Packed, output: usize) -> f32 {
+    assert!(scalar.isa() == Isa::Scalar && x.is_for(scalar), "the definition is of the scalar instruction set");
+    dispatch(Isa::Scalar, Product { x, row, weights, output })
 }
 
 struct Product<'a> {
@@ -26,7 +29,7 @@ impl Kernel for Product<'_> {
     type Output = f32;
 
     fn run<S: Simd>(self, _: S) -> f32 {
-        let x = self.x.row(self.row);
+        let x = &self.values()[..];
         let length = match self.weights.scales().inputs {
             0 => BLOCK,
             shared => shared,
@@ -54,6 +57,13 @@ impl Kernel for Product<'_> {
 }
 
 impl Product<'_> {
+    /// The row's activations in order, padded with zeros to whole blocks.
+    fn values(&self) -> Vec<f32> {
+        let blocks = self.x.row::<Scalar>(self.row);
+        let at = |k: usize| blocks[k / BLOCK][k % 2][k % BLOCK / 4][k % 4 / 2];
+        (0..blocks.len() * BLOCK).map(at).collect()
+    }
+
     fn code(&self, k: usize) -> f32 {
         if k < self.weights.inputs() { self.weights.code(self.output, k) } else { 0.0 }
     }

@@ -1,39 +1,68 @@
-//! One to three rows: codes go from memory to registers to products, nothing is unpacked to memory.
+//! A few rows: codes go from memory to registers to products, nothing is unpacked to memory.
 //!
 //! Lanes are outputs. TILES tiles run side by side so that enough chains are under way to hide the latency of the
 //! multiply-add.
 
 use super::layouts::{ByLayout, Layout, by_layout, numbers};
-use super::{Operand, Part, Plan, SUMS};
+use super::operand::{SUMS, XBlock};
+use super::{Operand, Part, Plan};
 use crate::Compute;
 use crate::isa::Isa;
 use crate::memory::Disjoint;
 use crate::quant::Packed;
-use crate::quant::pack::{BLOCK, Scales};
-use crate::simd::{Kernel, LANES, Simd, dispatch_vector};
+use crate::quant::pack::{GROUP_TILES, Place, Scales};
+use crate::simd::{Kernel, LANES, Simd, dispatch_vector, dispatch_wide};
 use std::marker::PhantomData;
 use std::ops::Range;
 
-/// Tiles of one work item: enough to stream, few enough to share.
-const ITEM_TILES: usize = 8;
-/// How far ahead of the products the codes are asked for.
-const PREFETCH_BYTES: usize = 2048;
+/// Tiles of one work item: what lies side by side in memory.
+const ITEM_TILES: usize = GROUP_TILES;
+
+/// Rows of the largest register block.
+const ROWS_MAX: usize = 8;
+/// Rows of a chunk, whose activations stay in the second-level cache.
+const CHUNK_ROWS: usize = 128;
+
+/// Rows up to which this is faster than unpacking for many rows. With products of bf16 pairs it always is: what unpacking would
+/// save, the panels cost.
+pub(super) fn rows_max(isa: Isa) -> usize {
+    match isa {
+        Isa::Avx512Bf16 => usize::MAX,
+        Isa::Avx512 => 4,
+        _ => 3,
+    }
+}
 
 pub(super) fn matmul(compute: &Compute, x: &Operand, weights: &[&Packed], out: &mut [f32], stride: usize) {
     let plan = Plan::new(weights, ITEM_TILES);
     let out = Disjoint::new(out);
-    compute.pool().each(plan.items, &|index| {
-        let (part, tiles) = plan.item(index);
-        by_layout(part.weights.codes(), Chosen { isa: compute.isa(), item: Item { x, part, tiles, out, stride } });
+    let chunks = x.rows().div_ceil(CHUNK_ROWS);
+    compute.pool().each(plan.items * chunks, &|index| {
+        let (part, tiles) = plan.item(index % plan.items);
+        let rows = share(0..x.rows(), index / plan.items, chunks);
+        let groups = rows.len().div_ceil(ROWS_MAX);
+        for group in 0..groups {
+            let item =
+                Item { x, rows: share(rows.clone(), group, groups), part, tiles: tiles.clone(), out, stride, leads: group == 0 };
+            by_layout(part.weights.codes(), Chosen { isa: compute.isa(), item });
+        }
     });
+}
+
+/// Part `index` of a range that is divided into `count` parts of nearly equal size.
+fn share(all: Range<usize>, index: usize, count: usize) -> Range<usize> {
+    all.start + all.len() * index / count..all.start + all.len() * (index + 1) / count
 }
 
 struct Item<'a> {
     x: &'a Operand,
+    rows: Range<usize>,
     part: Part<'a>,
     tiles: Range<usize>,
     out: Disjoint<'a, f32>,
     stride: usize,
+    /// The first one to read these tiles; it asks for the next ones too.
+    leads: bool,
 }
 
 struct Chosen<'a> {
@@ -46,11 +75,19 @@ impl ByLayout for Chosen<'_> {
 
     fn run<L: Layout>(self) {
         let Self { isa, item } = self;
-        match (item.x.rows, isa) {
-            (1, Isa::Avx512) => dispatch_vector(isa, Sweep::<L, 1, 4>::new(item)),
-            (1, _) => dispatch_vector(isa, Sweep::<L, 1, 2>::new(item)),
-            (2, _) => dispatch_vector(isa, Sweep::<L, 2, 1>::new(item)),
-            _ => dispatch_vector(isa, Sweep::<L, 3, 1>::new(item)),
+        macro_rules! sweeps {
+            ($($rows:literal x $tiles:literal)*) => {
+                match item.rows.len() {
+                    $($rows => dispatch_wide(isa, Sweep::<L, $rows, $tiles>::new(item)),)*
+                    _ => unreachable!("invariant: at most ROWS_MAX rows"),
+                }
+            };
+        }
+        match (isa, item.rows.len()) {
+            (Isa::Avx2, 1) => dispatch_vector(isa, Sweep::<L, 1, 2>::new(item)),
+            (Isa::Avx2, 2) => dispatch_vector(isa, Sweep::<L, 2, 1>::new(item)),
+            (Isa::Avx2, _) => dispatch_vector(isa, Sweep::<L, 3, 1>::new(item)),
+            _ => sweeps!(1 x 4 2 x 4 3 x 2 4 x 2 5 x 2 6 x 1 7 x 1 8 x 1),
         }
     }
 }
@@ -89,25 +126,29 @@ impl Item<'_> {
     #[inline(always)]
     fn tiles_at<S: Simd, L: Layout, const ROWS: usize, const TILES: usize>(&self, simd: S, tile: usize) {
         let weights = self.part.weights;
-        let codes: [&[u8]; TILES] = std::array::from_fn(|t| weights.tile_codes(tile + t));
-        let scales: [&[u8]; TILES] = std::array::from_fn(|t| weights.tile_scales(tile + t));
-        let rows: [&[f32]; ROWS] = std::array::from_fn(|r| self.x.row(r));
-        let sums: [&[f32]; ROWS] = std::array::from_fn(|r| self.x.row_sums(r));
+        let places: [Place; TILES] = std::array::from_fn(|t| weights.place(tile + t));
+        let rows: [&[XBlock<S::X>]; ROWS] = std::array::from_fn(|r| self.x.row::<S>(self.rows.start + r));
+        let sums: [&[f32]; ROWS] = std::array::from_fn(|r| self.x.row_sums(self.rows.start + r));
+        let (stream, ahead) = (weights.stream(), weights.group_bytes());
         let kind = weights.scales();
         let mut y = [[simd.zero(); TILES]; ROWS];
         for block in 0..weights.blocks() {
-            let mut code = [&codes[0][..0]; TILES];
-            let mut scale = [&codes[0][..0]; TILES];
+            let mut code = [&stream[..0]; TILES];
+            let mut scale = [&stream[..0]; TILES];
             for t in 0..TILES {
-                code[t] = &codes[t][block * L::BLOCK_BYTES..][..L::BLOCK_BYTES];
-                scale[t] = &scales[t][block * kind.block_bytes()..][..kind.block_bytes()];
-                for line in 0..L::BLOCK_BYTES / 64 {
-                    simd.prefetch(code[t].as_ptr().wrapping_add(PREFETCH_BYTES + line * 64));
+                code[t] = &stream[places[t].codes + block * places[t].record..][..L::BLOCK_BYTES];
+                scale[t] = &stream[places[t].scales + block * places[t].record..][..kind.block_bytes()];
+                if self.leads {
+                    // The next group's lines, which this thread reads next.
+                    for line in 0..L::BLOCK_BYTES / 64 {
+                        simd.prefetch(code[t].as_ptr().wrapping_add(ahead + line * 64));
+                    }
+                    simd.prefetch(scale[t].as_ptr().wrapping_add(ahead));
                 }
             }
-            let mut x = [&[0.0f32; BLOCK]; ROWS];
+            let mut x = [&rows[0][block]; ROWS];
             for r in 0..ROWS {
-                x[r] = rows[r][block * BLOCK..][..BLOCK].try_into().expect("invariant: BLOCK values");
+                x[r] = &rows[r][block];
             }
             if kind.inputs == 16 {
                 for group in 0..2 {
@@ -131,7 +172,7 @@ impl Item<'_> {
                 let mut lanes = [0.0; LANES];
                 simd.store(value, &mut lanes);
                 // SAFETY: every tile of every row belongs to one work item.
-                let out = unsafe { self.out.part(r * self.stride + self.part.column + first, count) };
+                let out = unsafe { self.out.part((self.rows.start + r) * self.stride + self.part.column + first, count) };
                 out.copy_from_slice(&lanes[..count]);
             }
         }
@@ -185,24 +226,21 @@ fn scale_up<S: Simd, const ROWS: usize, const TILES: usize>(
 fn chains<S: Simd, L: Layout, const ROWS: usize, const TILES: usize>(
     simd: S,
     code: [&[u8]; TILES],
-    x: [&[f32; BLOCK]; ROWS],
+    x: [&XBlock<S::X>; ROWS],
     quads: Range<usize>,
 ) -> [[S::F; TILES]; ROWS] {
     let mut even = [[simd.zero(); TILES]; ROWS];
     let mut odd = [[simd.zero(); TILES]; ROWS];
     for quad in quads {
-        macro_rules! steps {
-            ($($phase:literal)*) => {$(
-                for t in 0..TILES {
-                    let (low, high) = L::pair::<S, $phase>(simd, code[t], quad);
-                    for r in 0..ROWS {
-                        even[r][t] = simd.fma(simd.splat(x[r][quad * 8 + 2 * $phase]), low, even[r][t]);
-                        odd[r][t] = simd.fma(simd.splat(x[r][quad * 8 + 2 * $phase + 1]), high, odd[r][t]);
-                    }
-                }
-            )*};
+        for t in 0..TILES {
+            let duos = L::duos(simd, code[t], quad);
+            for r in 0..ROWS {
+                even[r][t] = simd.dot(even[r][t], duos[0][0], x[r][0][2 * quad]);
+                odd[r][t] = simd.dot(odd[r][t], duos[1][0], x[r][1][2 * quad]);
+                even[r][t] = simd.dot(even[r][t], duos[0][1], x[r][0][2 * quad + 1]);
+                odd[r][t] = simd.dot(odd[r][t], duos[1][1], x[r][1][2 * quad + 1]);
+            }
         }
-        steps!(0 1 2 3);
     }
     for r in 0..ROWS {
         for t in 0..TILES {

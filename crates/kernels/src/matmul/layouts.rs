@@ -1,21 +1,26 @@
-//! How each packed layout turns into lanes: a code pair per step, scales per block. The code layout is chosen at compile
+//! How each packed layout turns into lanes: duos of codes, scales per block. The code layout is chosen at compile
 //! time, so that the inner loops hold no branch; scales are read once a block.
 
 use crate::quant::pack::{Codes, IQ4_VALUES, Scales};
-use crate::simd::{LANES, Simd};
+use crate::simd::{LANES, Nibbles, Simd};
+use std::marker::PhantomData;
 
 /// A code layout (see `quant::pack`).
 pub(super) trait Layout {
     const BLOCK_BYTES: usize;
-    /// Codes at inputs 2·p and 2·p + 1 of a block for p = 4·quad + PHASE, sixteen outputs each. PHASE is 0 … 3.
-    fn pair<S: Simd, const PHASE: usize>(simd: S, block: &[u8], quad: usize) -> (S::F, S::F);
+    /// The codes of inputs 8·quad … 8·quad + 7 of a block as duos, [chain][neighbour]: even inputs (0, 2) and (4, 6), odd ones
+    /// (1, 3) and (5, 7).
+    fn duos<S: Simd>(simd: S, block: &[u8], quad: usize) -> [[S::Duo; 2]; 2];
 }
 
-pub(super) struct UnsignedNibbles;
-pub(super) struct SignedNibbles;
-pub(super) struct TableNibbles;
+/// Four-bit codes that stand for what `N` says.
+pub(super) struct NibbleCodes<N>(PhantomData<N>);
 pub(super) struct Bytes;
 pub(super) struct Floats;
+
+pub(super) struct Unsigned;
+pub(super) struct Signed;
+pub(super) struct Table;
 
 const IQ4_TABLE: [f32; 16] = {
     let mut table = [0.0; 16];
@@ -26,6 +31,44 @@ const IQ4_TABLE: [f32; 16] = {
     }
     table
 };
+
+/// Codes as bf16, twice; all are exact.
+const fn pairs(codes: [f32; 16]) -> [u16; 32] {
+    let mut pairs = [0; 32];
+    let mut index = 0;
+    while index < 32 {
+        pairs[index] = (codes[index % 16].to_bits() >> 16) as u16;
+        index += 1;
+    }
+    pairs
+}
+
+impl Nibbles for Unsigned {
+    const PAIRS: [u16; 32] = pairs([0., 1., 2., 3., 4., 5., 6., 7., 8., 9., 10., 11., 12., 13., 14., 15.]);
+
+    #[inline(always)]
+    fn lanes<S: Simd, const SHIFT: u32>(simd: S, bits: S::I) -> S::F {
+        simd.nibble_unsigned::<SHIFT>(bits)
+    }
+}
+
+impl Nibbles for Signed {
+    const PAIRS: [u16; 32] = pairs([0., 1., 2., 3., 4., 5., 6., 7., -8., -7., -6., -5., -4., -3., -2., -1.]);
+
+    #[inline(always)]
+    fn lanes<S: Simd, const SHIFT: u32>(simd: S, bits: S::I) -> S::F {
+        simd.nibble_signed::<SHIFT>(bits)
+    }
+}
+
+impl Nibbles for Table {
+    const PAIRS: [u16; 32] = pairs(IQ4_TABLE);
+
+    #[inline(always)]
+    fn lanes<S: Simd, const SHIFT: u32>(simd: S, bits: S::I) -> S::F {
+        simd.nibble_table::<SHIFT>(bits, &IQ4_TABLE)
+    }
+}
 
 /// Line `line` of a block as sixteen 32-bit lanes.
 #[inline(always)]
@@ -38,39 +81,27 @@ fn line<S: Simd>(simd: S, block: &[u8], line: usize) -> S::I {
     simd.load_bits(words)
 }
 
-macro_rules! nibble_layout {
-    ($name:ident, $method:ident $(, $table:expr)?) => {
-        impl Layout for $name {
-            const BLOCK_BYTES: usize = 256;
+impl<N: Nibbles> Layout for NibbleCodes<N> {
+    const BLOCK_BYTES: usize = 256;
 
-            #[inline(always)]
-            fn pair<S: Simd, const PHASE: usize>(simd: S, block: &[u8], quad: usize) -> (S::F, S::F) {
-                let bits = line(simd, block, quad);
-                match PHASE {
-                    0 => (simd.$method::<0>(bits $(, $table)?), simd.$method::<16>(bits $(, $table)?)),
-                    1 => (simd.$method::<4>(bits $(, $table)?), simd.$method::<20>(bits $(, $table)?)),
-                    2 => (simd.$method::<8>(bits $(, $table)?), simd.$method::<24>(bits $(, $table)?)),
-                    _ => (simd.$method::<12>(bits $(, $table)?), simd.$method::<28>(bits $(, $table)?)),
-                }
-            }
-        }
-    };
+    #[inline(always)]
+    fn duos<S: Simd>(simd: S, block: &[u8], quad: usize) -> [[S::Duo; 2]; 2] {
+        simd.duos_of_nibbles::<N>(line(simd, block, quad))
+    }
 }
-
-nibble_layout!(UnsignedNibbles, nibble_unsigned);
-nibble_layout!(SignedNibbles, nibble_signed);
-nibble_layout!(TableNibbles, nibble_table, &IQ4_TABLE);
 
 impl Layout for Bytes {
     const BLOCK_BYTES: usize = 512;
 
     #[inline(always)]
-    fn pair<S: Simd, const PHASE: usize>(simd: S, block: &[u8], quad: usize) -> (S::F, S::F) {
-        let at = (quad * 4 + PHASE) * 32;
-        let bytes: &[u8; 32] = block[at..at + 32].try_into().expect("invariant: 32 bytes");
+    fn duos<S: Simd>(simd: S, block: &[u8], quad: usize) -> [[S::Duo; 2]; 2] {
+        let bytes: &[u8; 8 * LANES] = block[quad * 8 * LANES..][..8 * LANES].try_into().expect("invariant: 128 bytes");
         // SAFETY: i8 and u8 have the same layout.
-        let codes = unsafe { &*bytes.as_ptr().cast::<[[i8; LANES]; 2]>() };
-        (simd.load_i8(&codes[0]), simd.load_i8(&codes[1]))
+        let rows = unsafe { &*bytes.as_ptr().cast::<[[i8; LANES]; 8]>() };
+        [
+            [simd.duo_of_bytes(&rows[0], &rows[2]), simd.duo_of_bytes(&rows[4], &rows[6])],
+            [simd.duo_of_bytes(&rows[1], &rows[3]), simd.duo_of_bytes(&rows[5], &rows[7])],
+        ]
     }
 }
 
@@ -78,9 +109,10 @@ impl Layout for Floats {
     const BLOCK_BYTES: usize = 1024;
 
     #[inline(always)]
-    fn pair<S: Simd, const PHASE: usize>(simd: S, block: &[u8], quad: usize) -> (S::F, S::F) {
-        let bits = line(simd, block, quad * 4 + PHASE);
-        (simd.low_bf16(bits), simd.high_bf16(bits))
+    fn duos<S: Simd>(simd: S, block: &[u8], quad: usize) -> [[S::Duo; 2]; 2] {
+        let first = simd.duos_of_pairs(line(simd, block, 4 * quad), line(simd, block, 4 * quad + 1));
+        let second = simd.duos_of_pairs(line(simd, block, 4 * quad + 2), line(simd, block, 4 * quad + 3));
+        [[first[0], second[0]], [first[1], second[1]]]
     }
 }
 
@@ -110,9 +142,9 @@ pub(super) trait ByLayout {
 #[inline(always)]
 pub(super) fn by_layout<W: ByLayout>(codes: Codes, work: W) -> W::Output {
     match codes {
-        Codes::Unsigned => work.run::<UnsignedNibbles>(),
-        Codes::Signed => work.run::<SignedNibbles>(),
-        Codes::Table => work.run::<TableNibbles>(),
+        Codes::Unsigned => work.run::<NibbleCodes<Unsigned>>(),
+        Codes::Signed => work.run::<NibbleCodes<Signed>>(),
+        Codes::Table => work.run::<NibbleCodes<Table>>(),
         Codes::Byte => work.run::<Bytes>(),
         Codes::Bf16 => work.run::<Floats>(),
     }

@@ -1,13 +1,14 @@
 //! The path of processors without a set of kernels: plain loops over sixteen outputs, which compilers vectorise where
 //! the target allows.
 
-use super::{Operand, Part, Plan, SUMS};
+use super::operand::{SUMS, XBlock};
+use super::{Operand, Part, Plan};
 use crate::Compute;
 use crate::isa::Isa;
 use crate::memory::Disjoint;
 use crate::quant::Packed;
 use crate::quant::pack::BLOCK;
-use crate::simd::{Kernel, LANES, Simd, dispatch};
+use crate::simd::{Kernel, LANES, Scalar, Simd, dispatch};
 
 pub(super) fn matmul(compute: &Compute, x: &Operand, weights: &[&Packed], out: &mut [f32], stride: usize) {
     let plan = Plan::new(weights, 1);
@@ -40,12 +41,11 @@ impl Kernel for Item<'_> {
         let weights = self.part.weights;
         let first = self.tile * LANES;
         let count = LANES.min(weights.outputs() - first);
-        let mut y = vec![[0.0f32; LANES]; self.x.rows];
+        let mut y = vec![[0.0f32; LANES]; self.x.rows()];
         for block in 0..weights.blocks() {
             let unpacked = unpack(weights, first, count, block);
             for (row, y) in y.iter_mut().enumerate() {
-                let x: &[f32; BLOCK] =
-                    self.x.row(row)[block * BLOCK..][..BLOCK].try_into().expect("invariant: BLOCK values");
+                let x = &self.x.row::<Scalar>(row)[block];
                 let sums = &self.x.row_sums(row)[block * SUMS..][..SUMS];
                 multiply(weights, &unpacked, x, sums, y);
             }
@@ -76,15 +76,16 @@ fn unpack(weights: &Packed, first: usize, count: usize, block: usize) -> Block {
     to
 }
 
-fn multiply(weights: &Packed, block: &Block, x: &[f32; BLOCK], sums: &[f32], y: &mut [f32; LANES]) {
+fn multiply(weights: &Packed, block: &Block, x: &XBlock<[f32; 2]>, sums: &[f32], y: &mut [f32; LANES]) {
     let kind = weights.scales();
     let length = if kind.inputs == 0 { BLOCK } else { kind.inputs };
     for group in 0..BLOCK / length {
         let (mut even, mut odd) = ([0.0f32; LANES], [0.0f32; LANES]);
         for k in (group * length..(group + 1) * length).step_by(2) {
+            let (x_even, x_odd) = (x[0][k / 4][k % 4 / 2], x[1][k / 4][k % 4 / 2]);
             for lane in 0..LANES {
-                even[lane] = x[k].mul_add(block.codes[k][lane], even[lane]);
-                odd[lane] = x[k + 1].mul_add(block.codes[k + 1][lane], odd[lane]);
+                even[lane] = x_even.mul_add(block.codes[k][lane], even[lane]);
+                odd[lane] = x_odd.mul_add(block.codes[k + 1][lane], odd[lane]);
             }
         }
         let sum = if length == BLOCK { sums[2] } else { sums[group] };

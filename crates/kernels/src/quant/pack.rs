@@ -1,15 +1,19 @@
 //! The packed form of a weight matrix: tiles of 16 outputs × 32 inputs, laid out for vector units.
 //!
-//! Codes and scales are two streams, both ordered [tile][block]. One code block (16 columns c, 32 inputs k, pair p = k/2):
+//! One stream, ordered [group of 4 tiles][block]{codes of each tile, scales of each tile}, so that a product of few rows reads
+//! memory in one sequence. The last group has the tiles that are left; the scales of a record are padded to 64 bytes. One code
+//! block (16 columns c, 32 inputs k, pair p = k/2):
 //!
 //! ```text
-//! nibbles  256 B   line j = p/4, 16 lanes of 32 bits: lane c holds even k in bits 4(p%4)…, odd k in bits 16 + 4(p%4)…
+//! nibbles  256 B   line p/4, 16 lanes of 32 bits; lane c, from the lowest bits (pairs p%4, e even k, o odd k):
+//!                  1e 3e 1o 3o | 0e 2e 0o 2o
 //! bytes    512 B   [k][c]
 //! bf16   1,024 B   [p][c][k%2], a row of an AMX tile
 //! ```
 //!
 //! A scale block holds, for each 32 or 16 inputs, 16 scales and then 16 minima where the format has them.
-//! The pair order makes a code line a table look-up away from an AMX bf16 tile row, and its halves away from lanes.
+//! Each kind is a shift and a table look-up away from duos: two neighbours of one chain of the canonical sum (k and k + 2), the
+//! first in the high half of a lane, as VDPBF16PS takes them.
 
 use super::Format;
 use super::decode::{Block, decode_block};
@@ -20,6 +24,9 @@ use crate::{Compute, Error};
 
 /// Inputs of one block.
 pub(crate) const BLOCK: usize = 32;
+
+/// Tiles whose blocks lie side by side.
+pub(crate) const GROUP_TILES: usize = 4;
 
 /// Rows of a weight matrix as a file stores them: `outputs` rows of `inputs` weights, row-major.
 pub struct Source<'a> {
@@ -84,8 +91,15 @@ pub struct Packed {
     inputs: usize,
     codes: Codes,
     scales: Scales,
-    code_bytes: Aligned<u8>,
-    scale_bytes: Aligned<u8>,
+    bytes: Aligned<u8>,
+}
+
+/// Where a tile's blocks lie: block b's codes at `codes + b · record`, its scales at `scales + b · record`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place {
+    pub codes: usize,
+    pub scales: usize,
+    pub record: usize,
 }
 
 fn layout_of(format: Format) -> (Codes, Scales) {
@@ -126,36 +140,38 @@ impl Packed {
             }
         }
         let (codes, scales) = layout_of(format);
-        let tiles = source.outputs.div_ceil(LANES);
-        let blocks = source.inputs.div_ceil(BLOCK);
-        let mut packed = Self {
-            outputs: source.outputs,
-            inputs: source.inputs,
-            codes,
-            scales,
-            code_bytes: Aligned::zeroed(tiles * blocks * codes.block_bytes()),
-            scale_bytes: Aligned::zeroed(tiles * blocks * scales.block_bytes()),
-        };
-        packed.fill(compute, source, row_bytes, blocks);
+        let mut packed =
+            Self { outputs: source.outputs, inputs: source.inputs, codes, scales, bytes: Aligned::default() };
+        packed.bytes = Aligned::zeroed(packed.group_start(packed.tiles().div_ceil(GROUP_TILES)));
+        packed.fill(compute, source, row_bytes);
         Ok(packed)
     }
 
-    fn fill(&mut self, compute: &Compute, source: &Source<'_>, row_bytes: usize, blocks: usize) {
-        let (codes, scales) = (self.codes, self.scales);
-        let (code_len, scale_len) = (blocks * codes.block_bytes(), blocks * scales.block_bytes());
-        let all_codes = Disjoint::new(self.code_bytes.as_mut_slice());
-        let all_scales = Disjoint::new(self.scale_bytes.as_mut_slice());
-        compute.pool().each(source.outputs.div_ceil(LANES), &|tile| {
-            // SAFETY: each tile has its own range.
-            let (code, scale) =
-                unsafe { (all_codes.part(tile * code_len, code_len), all_scales.part(tile * scale_len, scale_len)) };
-            for column in 0..LANES.min(source.outputs - tile * LANES) {
-                let output = tile * LANES + column;
+    fn fill(&mut self, compute: &Compute, source: &Source<'_>, row_bytes: usize) {
+        let groups = self.tiles().div_ceil(GROUP_TILES);
+        let (codes, scales, outputs) = (self.codes, self.scales, self.outputs);
+        let starts: Vec<usize> = (0..=groups).map(|group| self.group_start(group)).collect();
+        let places: Vec<Place> = (0..self.tiles()).map(|tile| self.place(tile)).collect();
+        let bytes = Disjoint::new(self.bytes.as_mut_slice());
+        compute.pool().each(groups, &|group| {
+            let start = starts[group];
+            // SAFETY: each group has its own range.
+            let part = unsafe { bytes.part(start, starts[group + 1] - start) };
+            let first = group * GROUP_TILES * LANES;
+            for output in first..(first + GROUP_TILES * LANES).min(outputs) {
+                let Place { codes: code, scales: scale, record } = places[output / LANES];
+                let mut to = Column {
+                    column: output % LANES,
+                    codes,
+                    scales,
+                    bytes: part,
+                    place: Place { codes: code - start, scales: scale - start, record },
+                };
                 let row = source.row_order.map_or(output, |order| order[output] as usize);
                 let bytes = &source.bytes[row * row_bytes..][..row_bytes];
                 match codes {
-                    Codes::Bf16 => pack_float_row(source.format, bytes, column, code),
-                    _ => pack_coded_row(source.format, codes, scales, bytes, column, code, scale),
+                    Codes::Bf16 => to.pack_floats(source.format, bytes),
+                    _ => to.pack_coded(source.format, bytes),
                 }
             }
         });
@@ -171,7 +187,7 @@ impl Packed {
 
     /// Bytes of memory that the packed form takes.
     pub fn bytes(&self) -> usize {
-        self.code_bytes.as_slice().len() + self.scale_bytes.as_slice().len()
+        self.bytes.as_slice().len()
     }
 
     /// The weights of one output row as float32 (an embedding row); `out` has `inputs` places.
@@ -203,23 +219,53 @@ impl Packed {
         self.inputs.div_ceil(BLOCK)
     }
 
-    /// All code blocks of a tile.
-    pub(crate) fn tile_codes(&self, tile: usize) -> &[u8] {
-        let len = self.blocks() * self.codes.block_bytes();
-        &self.code_bytes.as_slice()[tile * len..][..len]
+    /// Bytes of one block of a group of `tiles` tiles.
+    fn record(&self, tiles: usize) -> usize {
+        tiles * self.codes.block_bytes() + (tiles * self.scales.block_bytes()).next_multiple_of(64)
     }
 
-    /// All scale blocks of a tile.
-    pub(crate) fn tile_scales(&self, tile: usize) -> &[u8] {
-        let len = self.blocks() * self.scales.block_bytes();
-        &self.scale_bytes.as_slice()[tile * len..][..len]
+    /// First byte of a group; of the group past the last one, the length of all.
+    fn group_start(&self, group: usize) -> usize {
+        let full = self.tiles() / GROUP_TILES;
+        let rest = if group > full { self.record(self.tiles() % GROUP_TILES) } else { 0 };
+        self.blocks() * (group.min(full) * self.record(GROUP_TILES) + rest)
+    }
+
+    /// Bytes from a block to the block of the next group.
+    pub(crate) fn group_bytes(&self) -> usize {
+        self.blocks() * self.record(GROUP_TILES)
+    }
+
+    pub(crate) fn place(&self, tile: usize) -> Place {
+        let (group, index) = (tile / GROUP_TILES, tile % GROUP_TILES);
+        let tiles = GROUP_TILES.min(self.tiles() - group * GROUP_TILES);
+        let start = self.group_start(group);
+        Place {
+            codes: start + index * self.codes.block_bytes(),
+            scales: start + tiles * self.codes.block_bytes() + index * self.scales.block_bytes(),
+            record: self.record(tiles),
+        }
+    }
+
+    /// All bytes, for [`Place`]s.
+    pub(crate) fn stream(&self) -> &[u8] {
+        self.bytes.as_slice()
+    }
+
+    fn block_codes(&self, tile: usize, block: usize) -> &[u8] {
+        let place = self.place(tile);
+        &self.stream()[place.codes + block * place.record..][..self.codes.block_bytes()]
+    }
+
+    fn block_scales(&self, tile: usize, block: usize) -> &[u8] {
+        let place = self.place(tile);
+        &self.stream()[place.scales + block * place.record..][..self.scales.block_bytes()]
     }
 
     /// The code (or the weight itself) at (`output`, `k`), as a number.
     pub(crate) fn code(&self, output: usize, k: usize) -> f32 {
         let (column, pair, odd) = (output % LANES, k % BLOCK / 2, k % 2);
-        let size = self.codes.block_bytes();
-        let block = &self.tile_codes(output / LANES)[k / BLOCK * size..][..size];
+        let block = self.block_codes(output / LANES, k / BLOCK);
         let nibble = || {
             let (at, shift) = nibble_place(column, pair, odd);
             (block[at] >> shift) & 15
@@ -241,8 +287,7 @@ impl Packed {
         if self.scales.inputs == 0 {
             return None;
         }
-        let size = self.scales.block_bytes();
-        let block = &self.tile_scales(output / LANES)[k / BLOCK * size..][..size];
+        let block = self.block_scales(output / LANES, k / BLOCK);
         let rows = if self.scales.has_min { 2 } else { 1 };
         let at = k % BLOCK / self.scales.inputs * rows * LANES + output % LANES;
         let number = |at: usize| {
@@ -258,57 +303,69 @@ impl Packed {
 
 /// Byte and shift of a nibble within its code block.
 fn nibble_place(column: usize, pair: usize, odd: usize) -> (usize, u32) {
-    let bit = 16 * odd + 4 * (pair % 4);
+    let bit = 16 * (1 - pair % 2) + 8 * odd + 4 * (pair % 4 / 2);
     (pair / 4 * 64 + column * 4 + bit / 8, bit as u32 % 8)
 }
 
-fn pack_float_row(format: Format, bytes: &[u8], column: usize, code: &mut [u8]) {
-    let mut put = |k: usize, value: u16| {
-        let at = k / BLOCK * 1024 + ((k % BLOCK / 2 * LANES + column) * 2 + k % 2) * 2;
-        code[at..at + 2].copy_from_slice(&value.to_le_bytes());
-    };
-    match format {
-        Format::F32 => {
-            for (k, b) in bytes.chunks_exact(4).enumerate() {
-                put(k, f32_to_bf16(f32::from_le_bytes([b[0], b[1], b[2], b[3]])));
+/// One output's place in its group, to be filled.
+struct Column<'a> {
+    column: usize,
+    codes: Codes,
+    scales: Scales,
+    bytes: &'a mut [u8],
+    place: Place,
+}
+
+impl Column<'_> {
+    fn codes(&mut self, block: usize) -> &mut [u8] {
+        &mut self.bytes[self.place.codes + block * self.place.record..][..self.codes.block_bytes()]
+    }
+
+    fn scales(&mut self, block: usize) -> &mut [u8] {
+        &mut self.bytes[self.place.scales + block * self.place.record..][..self.scales.block_bytes()]
+    }
+
+    fn put_float(&mut self, k: usize, value: u16) {
+        let at = ((k % BLOCK / 2 * LANES + self.column) * 2 + k % 2) * 2;
+        self.codes(k / BLOCK)[at..at + 2].copy_from_slice(&value.to_le_bytes());
+    }
+
+    fn pack_floats(&mut self, format: Format, bytes: &[u8]) {
+        match format {
+            Format::F32 => {
+                for (k, b) in bytes.as_chunks::<4>().0.iter().enumerate() {
+                    self.put_float(k, f32_to_bf16(f32::from_le_bytes(*b)));
+                }
             }
-        }
-        Format::F16 => {
-            for (k, b) in bytes.chunks_exact(2).enumerate() {
-                put(k, f32_to_bf16(f16_to_f32(u16::from_le_bytes([b[0], b[1]]))));
+            Format::F16 => {
+                for (k, b) in bytes.as_chunks::<2>().0.iter().enumerate() {
+                    self.put_float(k, f32_to_bf16(f16_to_f32(u16::from_le_bytes(*b))));
+                }
             }
-        }
-        _ => {
-            for (k, b) in bytes.chunks_exact(2).enumerate() {
-                put(k, u16::from_le_bytes([b[0], b[1]]));
+            _ => {
+                for (k, b) in bytes.as_chunks::<2>().0.iter().enumerate() {
+                    self.put_float(k, u16::from_le_bytes(*b));
+                }
             }
         }
     }
-}
 
-fn pack_coded_row(
-    format: Format,
-    codes: Codes,
-    scales: Scales,
-    bytes: &[u8],
-    column: usize,
-    code: &mut [u8],
-    scale: &mut [u8],
-) {
-    let mut block = Block { codes: [0; 256], scales: [0.0; 16], mins: [0.0; 16] };
-    for (index, raw) in bytes.chunks_exact(format.block_bytes()).enumerate() {
-        decode_block(format, raw, &mut block);
-        let first = index * format.block_len();
-        for part in 0..format.block_len() / BLOCK {
-            let at = first / BLOCK + part;
-            let values: &[i8; BLOCK] =
-                block.codes[part * BLOCK..][..BLOCK].try_into().expect("invariant: a slice of BLOCK codes");
-            put_codes(codes, values, column, &mut code[at * codes.block_bytes()..][..codes.block_bytes()]);
-            let groups = BLOCK / scales.inputs;
-            for group in 0..groups {
-                let out = &mut scale[at * scales.block_bytes()..][..scales.block_bytes()];
-                let (d, m) = (block.scales[part * groups + group], block.mins[part * groups + group]);
-                put_scales(scales, group, column, d, m, out);
+    fn pack_coded(&mut self, format: Format, bytes: &[u8]) {
+        let (column, codes, scales) = (self.column, self.codes, self.scales);
+        let mut block = Block { codes: [0; 256], scales: [0.0; 16], mins: [0.0; 16] };
+        for (index, raw) in bytes.chunks_exact(format.block_bytes()).enumerate() {
+            decode_block(format, raw, &mut block);
+            let first = index * format.block_len();
+            for part in 0..format.block_len() / BLOCK {
+                let at = first / BLOCK + part;
+                let values: &[i8; BLOCK] =
+                    block.codes[part * BLOCK..][..BLOCK].try_into().expect("invariant: a slice of BLOCK codes");
+                put_codes(codes, values, column, self.codes(at));
+                let groups = BLOCK / scales.inputs;
+                for group in 0..groups {
+                    let (d, m) = (block.scales[part * groups + group], block.mins[part * groups + group]);
+                    put_scales(scales, group, column, d, m, self.scales(at));
+                }
             }
         }
     }

@@ -1,6 +1,7 @@
 //! The portable lanes: plain arrays, which compilers vectorise where the target allows.
 
-use super::{LANES, Simd};
+use super::lanes::lane_duos;
+use super::{LANES, Nibbles, Simd};
 
 /// Available everywhere.
 #[derive(Clone, Copy)]
@@ -14,8 +15,9 @@ fn map2(a: [f32; LANES], b: [f32; LANES], f: impl Fn(f32, f32) -> f32) -> [f32; 
 impl Simd for Scalar {
     type F = [f32; LANES];
     type I = [u32; LANES];
-    const WIDE: bool = false;
     const PORTABLE: bool = true;
+
+    lane_duos!();
 
     #[inline(always)]
     fn splat(self, value: f32) -> Self::F {

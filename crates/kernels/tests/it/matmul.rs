@@ -3,6 +3,7 @@
 
 use crate::support::{Random, compute_variants, random_matrix};
 use orrery_kernels::Compute;
+use orrery_kernels::isa::Isa;
 use orrery_kernels::matmul::{Operand, definition, matmul};
 use orrery_kernels::quant::{Format, Packed, Source, dequantize};
 
@@ -33,7 +34,7 @@ fn every_instruction_set_and_row_count_gives_the_bits_of_the_definition() {
         let mut random = Random::new(case.format as u64 + 1);
         let bytes = random_matrix(&mut random, case.format, case.outputs * case.inputs);
         let packed = pack(&scalar, &case, &bytes);
-        for rows in [1, 2, 3, 4, 7, 13, 32, 100] {
+        for rows in [1, 2, 3, 4, 5, 6, 7, 8, 9, 13, 32, 100] {
             let values = random.normals(rows * case.inputs);
             let mut x = Operand::default();
             x.set(&scalar, rows, case.inputs, &values);
@@ -41,7 +42,7 @@ fn every_instruction_set_and_row_count_gives_the_bits_of_the_definition() {
             let expected: Vec<(usize, usize, f32)> = (0..rows)
                 .step_by(step)
                 .flat_map(|r| (0..case.outputs).map(move |o| (r, o)))
-                .map(|(r, o)| (r, o, definition::product(&x, r, &packed, o)))
+                .map(|(r, o)| (r, o, definition::product(&scalar, &x, r, &packed, o)))
                 .collect();
             for compute in compute_variants() {
                 let mut x = Operand::default();
@@ -65,7 +66,7 @@ fn every_instruction_set_and_row_count_gives_the_bits_of_the_definition() {
 
 #[test]
 fn the_definition_is_close_to_float64_on_the_dequantised_weights() {
-    let compute = Compute::new(None, None).expect("this machine");
+    let compute = Compute::new(Some(Isa::Scalar), None).expect("always");
     for case in cases() {
         let mut random = Random::new(77 + case.format as u64);
         let bytes = random_matrix(&mut random, case.format, case.outputs * case.inputs);
@@ -79,7 +80,7 @@ fn the_definition_is_close_to_float64_on_the_dequantised_weights() {
             let row = &weights[output * case.inputs..][..case.inputs];
             let exact: f64 = row.iter().zip(&values).map(|(&w, &x)| f64::from(w) * f64::from(x)).sum();
             let scale: f64 = row.iter().zip(&values).map(|(&w, &x)| (f64::from(w) * f64::from(x)).powi(2)).sum();
-            let got = f64::from(definition::product(&x, 0, &packed, output));
+            let got = f64::from(definition::product(&compute, &x, 0, &packed, output));
             // bf16 rounds each activation by at most 2⁻⁹ of its size, float weights too; errors add like a random walk.
             let bound = 8.0 * 2f64.powi(-9) * scale.sqrt() + 1e-30;
             assert!((got - exact).abs() < bound, "{} output {output}: {got} for {exact}", case.format.name());

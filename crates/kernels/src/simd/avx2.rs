@@ -1,31 +1,18 @@
-//! The lanes of x86-64: AVX2 (two registers of eight) and AVX-512 (one of sixteen).
+//! The lanes of AVX2: two registers of eight.
 
-use super::{Kernel, LANES, Simd};
+use super::lanes::lane_duos;
+use super::{Kernel, LANES, Nibbles, Simd};
 use std::arch::x86_64::*;
 
-/// Proof that the processor has AVX2, FMA and F16C. Made only by [`run_avx2`].
+/// Proof that the processor has AVX2, FMA and F16C. Made only by [`run`].
 #[derive(Clone, Copy)]
 pub struct Avx2(());
 
-/// Proof that the processor has AVX-512 F, BW, DQ and VL. Made only by [`run_avx512`].
-#[derive(Clone, Copy)]
-pub struct Avx512(());
-
 /// Runs `kernel` compiled for AVX2. The caller has checked that the processor has it.
-pub fn run_avx2<K: Kernel>(kernel: K) -> K::Output {
+pub fn run<K: Kernel>(kernel: K) -> K::Output {
     #[target_feature(enable = "avx2,fma,f16c")]
     fn inner<K: Kernel>(kernel: K) -> K::Output {
         kernel.run(Avx2(()))
-    }
-    // SAFETY: `dispatch` passes only instruction sets that `Isa::is_available` found.
-    unsafe { inner(kernel) }
-}
-
-/// Runs `kernel` compiled for AVX-512. The caller has checked that the processor has it.
-pub fn run_avx512<K: Kernel>(kernel: K) -> K::Output {
-    #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl")]
-    fn inner<K: Kernel>(kernel: K) -> K::Output {
-        kernel.run(Avx512(()))
     }
     // SAFETY: `dispatch` passes only instruction sets that `Isa::is_available` found.
     unsafe { inner(kernel) }
@@ -96,8 +83,9 @@ impl Avx2 {
 impl Simd for Avx2 {
     type F = [__m256; 2];
     type I = [__m256i; 2];
-    const WIDE: bool = false;
     const PORTABLE: bool = false;
+
+    lane_duos!();
 
     #[inline(always)]
     fn splat(self, value: f32) -> Self::F {
@@ -223,128 +211,3 @@ impl Simd for Avx2 {
     }
 }
 
-impl Simd for Avx512 {
-    type F = __m512;
-    type I = __m512i;
-    const WIDE: bool = true;
-    const PORTABLE: bool = false;
-
-    #[inline(always)]
-    fn splat(self, value: f32) -> Self::F {
-        sound!(_mm512_set1_ps(value))
-    }
-
-    #[inline(always)]
-    fn load(self, from: &[f32; LANES]) -> Self::F {
-        sound!(_mm512_loadu_ps(from.as_ptr()))
-    }
-
-    #[inline(always)]
-    fn store(self, value: Self::F, to: &mut [f32; LANES]) {
-        sound!(_mm512_storeu_ps(to.as_mut_ptr(), value))
-    }
-
-    #[inline(always)]
-    fn add(self, a: Self::F, b: Self::F) -> Self::F {
-        sound!(_mm512_add_ps(a, b))
-    }
-
-    #[inline(always)]
-    fn sub(self, a: Self::F, b: Self::F) -> Self::F {
-        sound!(_mm512_sub_ps(a, b))
-    }
-
-    #[inline(always)]
-    fn mul(self, a: Self::F, b: Self::F) -> Self::F {
-        sound!(_mm512_mul_ps(a, b))
-    }
-
-    #[inline(always)]
-    fn div(self, a: Self::F, b: Self::F) -> Self::F {
-        sound!(_mm512_div_ps(a, b))
-    }
-
-    #[inline(always)]
-    fn max(self, a: Self::F, b: Self::F) -> Self::F {
-        sound!(_mm512_max_ps(a, b))
-    }
-
-    #[inline(always)]
-    fn min(self, a: Self::F, b: Self::F) -> Self::F {
-        sound!(_mm512_min_ps(a, b))
-    }
-
-    #[inline(always)]
-    fn fma(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F {
-        sound!(_mm512_fmadd_ps(a, b, c))
-    }
-
-    #[inline(always)]
-    fn scale_by_power_of_two(self, a: Self::F, n: Self::F) -> Self::F {
-        sound!({
-            let exponent = _mm512_add_epi32(_mm512_cvttps_epi32(n), _mm512_set1_epi32(127));
-            _mm512_mul_ps(a, _mm512_castsi512_ps(_mm512_slli_epi32::<23>(exponent)))
-        })
-    }
-
-    #[inline(always)]
-    fn round_bf16(self, a: Self::F) -> Self::F {
-        sound!({
-            let bits = _mm512_castps_si512(a);
-            let odd = _mm512_and_si512(_mm512_srli_epi32::<16>(bits), _mm512_set1_epi32(1));
-            let sum = _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
-            _mm512_castsi512_ps(_mm512_and_si512(sum, _mm512_set1_epi32(0xffff_0000_u32 as i32)))
-        })
-    }
-
-    #[inline(always)]
-    fn load_f16(self, from: &[u16; LANES]) -> Self::F {
-        sound!(_mm512_cvtph_ps(_mm256_loadu_si256(from.as_ptr().cast())))
-    }
-
-    #[inline(always)]
-    fn load_i8(self, from: &[i8; LANES]) -> Self::F {
-        sound!(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(from.as_ptr().cast()))))
-    }
-
-    #[inline(always)]
-    fn load_bits(self, from: &[u32; LANES]) -> Self::I {
-        sound!(_mm512_loadu_si512(from.as_ptr().cast()))
-    }
-
-    #[inline(always)]
-    fn low_bf16(self, pairs: Self::I) -> Self::F {
-        sound!(_mm512_castsi512_ps(_mm512_slli_epi32::<16>(pairs)))
-    }
-
-    #[inline(always)]
-    fn high_bf16(self, pairs: Self::I) -> Self::F {
-        sound!(_mm512_castsi512_ps(_mm512_and_si512(pairs, _mm512_set1_epi32(0xffff_0000_u32 as i32))))
-    }
-
-    #[inline(always)]
-    fn nibble_unsigned<const SHIFT: u32>(self, bits: Self::I) -> Self::F {
-        const WHOLE: [f32; 16] = [0., 1., 2., 3., 4., 5., 6., 7., 8., 9., 10., 11., 12., 13., 14., 15.];
-        self.nibble_table::<SHIFT>(bits, &WHOLE)
-    }
-
-    #[inline(always)]
-    fn nibble_signed<const SHIFT: u32>(self, bits: Self::I) -> Self::F {
-        const WHOLE: [f32; 16] = [0., 1., 2., 3., 4., 5., 6., 7., -8., -7., -6., -5., -4., -3., -2., -1.];
-        self.nibble_table::<SHIFT>(bits, &WHOLE)
-    }
-
-    /// `vpermps` reads the low four bits of each index and ignores the rest.
-    #[inline(always)]
-    fn nibble_table<const SHIFT: u32>(self, bits: Self::I, table: &[f32; 16]) -> Self::F {
-        sound!({
-            let index = _mm512_srl_epi32(bits, _mm_cvtsi32_si128(SHIFT as i32));
-            _mm512_permutexvar_ps(index, _mm512_loadu_ps(table.as_ptr()))
-        })
-    }
-
-    #[inline(always)]
-    fn prefetch(self, address: *const u8) {
-        sound!(_mm_prefetch::<_MM_HINT_T0>(address.cast()))
-    }
-}
