@@ -1,5 +1,10 @@
 //! Scratch timing of products.
-use orrery_kernels::{Compute, isa::Isa, matmul::{Operand, matmul}, quant::{Format, Packed, Source}};
+use orrery_kernels::{
+    Compute,
+    isa::Isa,
+    matmul::{Operand, matmul},
+    quant::{Format, Packed, Source},
+};
 use std::time::Instant;
 
 fn main() {
@@ -9,9 +14,27 @@ fn main() {
     let compute = Compute::new(Some(isa), threads).unwrap();
     let shapes: &[(usize, usize)] = &[(576, 3072), (1536, 576), (576, 960), (576, 49152)];
     for &(inputs, outputs) in shapes {
-        let bytes: Vec<u8> = (0..inputs / 32 * outputs).flat_map(|i| { let mut b = [0u8; 20]; b[1] = 0x20; b[3] = 0xa0; for (j, x) in b[4..].iter_mut().enumerate() { *x = (i * 31 + j * 7) as u8; } b }).collect();
+        let bytes: Vec<u8> = (0..inputs / 32 * outputs)
+            .flat_map(|i| {
+                let mut b = [0u8; 20];
+                b[1] = 0x20;
+                b[3] = 0xa0;
+                for (j, x) in b[4..].iter_mut().enumerate() {
+                    *x = (i * 31 + j * 7) as u8;
+                }
+                b
+            })
+            .collect();
         let copies = (args.get(3).map_or(60_000_000, |s| s.parse::<usize>().unwrap()) / bytes.len()).max(1);
-        let packed: Vec<Packed> = (0..copies).map(|_| Packed::pack(&compute, &Source { format: Format::Q4_1, outputs, inputs, bytes: &bytes, row_order: None }).unwrap()).collect();
+        let packed: Vec<Packed> = (0..copies)
+            .map(|_| {
+                Packed::pack(
+                    &compute,
+                    &Source { format: Format::Q4_1, outputs, inputs, bytes: &bytes, row_order: None },
+                )
+                .unwrap()
+            })
+            .collect();
         for rows in [1usize, 2, 4, 8, 16, 32, 128, 512] {
             let values: Vec<f32> = (0..rows * inputs).map(|i| (i % 17) as f32 * 0.1 - 0.8).collect();
             let mut x = Operand::default();
@@ -30,7 +53,13 @@ fn main() {
             times.sort_by(f64::total_cmp);
             let med = times[times.len() / 2].max(1e-9);
             let w = inputs as f64 * outputs as f64;
-            println!("{inputs}x{outputs} rows {rows:4}: {:8.1} us  {:7.1} GFLOP/s  {:6.2} Gw/s {:6.2} GB/s", med * 1e6, 2.0 * w * rows as f64 / med / 1e9, w / med / 1e9, w * 20.0 / 32.0 / med / 1e9);
+            println!(
+                "{inputs}x{outputs} rows {rows:4}: {:8.1} us  {:7.1} GFLOP/s  {:6.2} Gw/s {:6.2} GB/s",
+                med * 1e6,
+                2.0 * w * rows as f64 / med / 1e9,
+                w / med / 1e9,
+                w * 20.0 / 32.0 / med / 1e9
+            );
         }
     }
 }

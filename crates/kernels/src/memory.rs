@@ -26,7 +26,9 @@ pub(crate) fn from_words<T: Number>(words: &[u32]) -> &[T] {
 pub(crate) fn from_words_mut<T: Number>(words: &mut [u32]) -> &mut [T] {
     const { assert!(align_of::<T>() <= align_of::<u32>() && size_of::<T>().is_multiple_of(size_of::<u32>())) };
     // SAFETY: as above, and the borrow is unique.
-    unsafe { std::slice::from_raw_parts_mut(words.as_mut_ptr().cast(), words.len() * size_of::<u32>() / size_of::<T>()) }
+    unsafe {
+        std::slice::from_raw_parts_mut(words.as_mut_ptr().cast(), words.len() * size_of::<u32>() / size_of::<T>())
+    }
 }
 
 /// A zeroed buffer whose pages become resident when they are first written.

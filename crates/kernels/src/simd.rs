@@ -19,6 +19,13 @@ use crate::memory::Number;
 /// Lanes of every vector here.
 pub const LANES: usize = 16;
 
+/// Inputs of one block: what shares a scale, one tile's K.
+pub const BLOCK: usize = 32;
+/// Duos of one chain in a block.
+pub const DUOS: usize = BLOCK / 4;
+/// A block of activations: [chain][duo]. Duo j of chain c holds inputs 4·j + c and 4·j + c + 2.
+pub type XBlock<X> = [[X; DUOS]; 2];
+
 /// One instruction set's sixteen lanes.
 pub trait Simd: Copy {
     /// Sixteen float32.
@@ -66,16 +73,16 @@ pub trait Simd: Copy {
     /// A duo in memory.
     type Stored: Copy + Default;
 
-    /// Both values are exact in bf16.
-    fn x(first: f32, second: f32) -> Self::X;
     /// Two steps of a chain: fma(second, second′, fma(first, first′, sum)). Weights and activations are exact in bf16.
     fn dot(self, sum: Self::F, weights: Self::Duo, x: Self::X) -> Self::F;
     /// The four duos of a line of nibbles, [chain][neighbour]: duo i has its first codes in bits 16 + 4i … of each lane,
     /// its second ones in bits 4i ….
     fn duos_of_nibbles<N: Nibbles>(self, bits: Self::I) -> [[Self::Duo; 2]; 2];
     fn duo_of_bytes(self, first: &[i8; LANES], second: &[i8; LANES]) -> Self::Duo;
-    /// The duo of the low halves and the duo of the high halves of two lines of bf16 pairs.
-    fn duos_of_pairs(self, first: Self::I, second: Self::I) -> [Self::Duo; 2];
+    /// The duo of a line of bf16 pairs: the high halves, then the low ones.
+    fn duo_of_line(self, line: Self::I) -> Self::Duo;
+    /// A block of activations, exact in bf16, in the order of duos; the values are those of inputs 0 … 15 and 16 … 31.
+    fn pack_block(self, values: [Self::F; 2]) -> XBlock<Self::X>;
     fn load_duo(self, from: &Self::Stored) -> Self::Duo;
     fn store_duo(self, duo: Self::Duo, to: &mut Self::Stored);
 

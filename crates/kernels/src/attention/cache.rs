@@ -3,11 +3,12 @@
 //! One block of one layer and key-value head holds, in bf16:
 //!
 //! ```text
-//! keys    [2 tiles of 16 tokens][head_dim/2 pairs][16 tokens][2]     tokens are the lanes of scores
-//! values  [head_dim/16 tiles][16 token pairs][16 dims][2]            dimensions are the lanes of outputs
+//! keys    [2 tiles of 16 tokens][head_dim/4][even, odd dimension][16 tokens][2]   tokens are the lanes of scores
+//! values  [head_dim/16 tiles][32/4 tokens][even, odd token][16 dims][2]           dimensions are the lanes of outputs
 //! ```
 //!
-//! Both are AMX tile rows. The order is [layer][block][head][keys | values].
+//! A lane holds two neighbours of a chain (x and x + 2), the first in its high half: a line is a duo. The order is
+//! [layer][block][head][keys | values].
 
 use super::{BLOCK_TOKENS, HEAD_DIM_MAX, Rows, Span};
 use crate::memory::{Aligned, Disjoint};
@@ -118,13 +119,16 @@ fn put(place: &mut [u16], token: usize, key: &[f32], value: &[f32]) {
     let dim = key.len();
     let (keys, values) = place.split_at_mut(BLOCK_TOKENS * dim);
     let tile = &mut keys[token / LANES * LANES * dim..][..LANES * dim];
-    for (pair, both) in key.as_chunks::<2>().0.iter().enumerate() {
-        let at = (pair * LANES + token % LANES) * 2;
-        tile[at] = f32_to_bf16(both[0]);
-        tile[at + 1] = f32_to_bf16(both[1]);
+    for (d, &key) in key.iter().enumerate() {
+        tile[place_in_lines(d, token % LANES)] = f32_to_bf16(key);
     }
     for (d, &value) in value.iter().enumerate() {
-        let at = d / LANES * LANES * BLOCK_TOKENS + (token / 2 * LANES + d % LANES) * 2 + token % 2;
-        values[at] = f32_to_bf16(value);
+        values[d / LANES * LANES * BLOCK_TOKENS + place_in_lines(token, d % LANES)] = f32_to_bf16(value);
     }
+}
+
+/// Where the number of step `k` of a sum lies in a lane of its lines.
+fn place_in_lines(k: usize, lane: usize) -> usize {
+    let (line, low) = (k / 4 * 2 + k % 2, k % 4 / 2);
+    (line * LANES + lane) * 2 + 1 - low
 }

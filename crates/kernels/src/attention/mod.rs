@@ -8,14 +8,17 @@
 //! Start at [`attend`]; [`cache`] owns the layout of keys and values.
 
 mod cache;
+mod queries;
 mod softmax;
 
 pub use cache::{KvCache, store};
 
 use crate::Compute;
 use crate::memory::Disjoint;
-use crate::simd::{Kernel, LANES, Simd, dispatch};
-use softmax::{Partial, softmax_split};
+use crate::simd::{Kernel, Simd, dispatch};
+use queries::Queries;
+use softmax::Partial;
+use std::cell::RefCell;
 
 /// Tokens in one KV block: the K of one tile.
 pub const BLOCK_TOKENS: usize = 32;
@@ -29,6 +32,13 @@ pub const HEAD_DIM_MAX: usize = 256;
 const QUERIES: usize = 6;
 /// Tokens of a span that one work item takes.
 const ITEM_ROWS: usize = 16;
+/// Work items for each thread below which the splits of a decode are shared among threads.
+const ITEMS_PER_THREAD: usize = 4;
+
+thread_local! {
+    /// Results of splits that wait to be merged; kept so that a step allocates nothing.
+    static PARTS: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+}
 
 /// Shape of one layer's attention.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -51,6 +61,13 @@ pub struct Span<'a> {
     pub position: usize,
     /// The sequence's blocks, enough for `position + count` tokens.
     pub blocks: &'a [u32],
+}
+
+impl Span<'_> {
+    /// Splits of the positions that the last row sees.
+    fn splits(&self) -> usize {
+        (self.position + self.count).div_ceil(SPLIT_TOKENS)
+    }
 }
 
 /// Rows of queries, keys or values within wider rows.
@@ -81,227 +98,201 @@ pub fn attend(
     for span in spans {
         cache.check(span);
     }
-    let items = spans.iter().map(|span| span.count.div_ceil(ITEM_ROWS)).sum::<usize>() * shape.kv_heads;
-    let isa = compute.isa();
-    let out = Disjoint::new(out);
-    compute.pool().each(items, &|index| {
-        let kv_head = index % shape.kv_heads;
-        let (span, rows) = find(spans, index / shape.kv_heads);
-        dispatch(isa, Item { cache, layer, shape, span, rows, kv_head, queries, out });
-    });
+    let step = Step { compute, cache, layer, shape, spans, queries };
+    let items: usize = spans.iter().map(|span| span.count.div_ceil(ITEM_ROWS)).sum::<usize>() * shape.kv_heads;
+    let few = items < ITEMS_PER_THREAD * compute.threads();
+    step.run(|span| few && span.count == 1 && span.position + 1 > SPLIT_TOKENS, Disjoint::new(out));
 }
 
-/// The span and the rows within it of a work item.
-fn find<'a>(spans: &'a [Span<'a>], mut index: usize) -> (&'a Span<'a>, std::ops::Range<usize>) {
+/// One layer's attention of one step.
+#[derive(Clone, Copy)]
+struct Step<'a> {
+    compute: &'a Compute,
+    cache: &'a KvCache,
+    layer: usize,
+    shape: Shape,
+    spans: &'a [Span<'a>],
+    queries: Rows<'a>,
+}
+
+impl<'a> Step<'a> {
+    /// `is_divided` says of which spans (of one row each) the splits are shared among threads.
+    fn run(self, is_divided: impl Fn(&Span<'_>) -> bool + Sync, out: Disjoint<'_, f32>) {
+        let Shape { heads, kv_heads, head_dim, .. } = self.shape;
+        let isa = self.compute.isa();
+        let items = |span: &Span<'_>| if is_divided(span) { 0 } else { span.count.div_ceil(ITEM_ROWS) };
+        let splits = |span: &Span<'_>| if is_divided(span) { span.splits() } else { 0 };
+        let row_items = self.spans.iter().map(items).sum::<usize>() * kv_heads;
+        let split_items = self.spans.iter().map(splits).sum::<usize>();
+        PARTS.with_borrow_mut(|parts| {
+            let len = Partial::stored_len(head_dim);
+            parts.resize(split_items * heads * len, 0.0);
+            let places = Disjoint::new(parts);
+            self.compute.pool().each(row_items + split_items * kv_heads, &|index| match index.checked_sub(row_items) {
+                None => {
+                    let (span, item) = find(self.spans, index / kv_heads, &items);
+                    let rows = item * ITEM_ROWS..((item + 1) * ITEM_ROWS).min(span.count);
+                    dispatch(isa, WholeRows { queries: self.queries(span, index % kv_heads), rows, out });
+                }
+                Some(index) => {
+                    let (span, split) = find(self.spans, index / kv_heads, &splits);
+                    let queries = self.queries(span, index % kv_heads);
+                    dispatch(isa, OneSplit { queries, split, first: index / kv_heads * heads * len, places });
+                }
+            });
+            if split_items > 0 {
+                let divided = self.spans.iter().filter(|&span| is_divided(span));
+                dispatch(isa, Merge { divided, shape: self.shape, parts, out });
+            }
+        });
+    }
+
+    fn queries(self, span: &'a Span<'a>, kv_head: usize) -> Queries<'a> {
+        Queries { cache: self.cache, layer: self.layer, shape: self.shape, span, kv_head, queries: self.queries }
+    }
+}
+
+/// The span and the index within it of a work item; `items` tells how many a span has.
+fn find<'a>(spans: &'a [Span<'a>], mut index: usize, items: &dyn Fn(&Span<'_>) -> usize) -> (&'a Span<'a>, usize) {
     for span in spans {
-        let items = span.count.div_ceil(ITEM_ROWS);
-        if index < items {
-            let first = index * ITEM_ROWS;
-            return (span, first..(first + ITEM_ROWS).min(span.count));
+        let count = items(span);
+        if index < count {
+            return (span, index);
         }
-        index -= items;
+        index -= count;
     }
     unreachable!("invariant: item indices are below the number of items")
 }
 
-struct Item<'a> {
-    cache: &'a KvCache,
-    layer: usize,
-    shape: Shape,
-    span: &'a Span<'a>,
-    /// Rows within the span.
+/// All splits of some rows of a span.
+struct WholeRows<'a> {
+    queries: Queries<'a>,
     rows: std::ops::Range<usize>,
-    kv_head: usize,
-    queries: Rows<'a>,
     out: Disjoint<'a, f32>,
 }
 
-impl Kernel for Item<'_> {
+/// One split of a span of one row; the results of its heads go to `places`.
+struct OneSplit<'a> {
+    queries: Queries<'a>,
+    split: usize,
+    first: usize,
+    places: Disjoint<'a, f32>,
+}
+
+/// Calls `$each` with the number of queries of each register block of `0 .. $total` and its first query.
+macro_rules! in_blocks {
+    ($simd:expr, $total:expr, $this:ident . $each:ident) => {
+        let mut first = 0;
+        while first < $total {
+            let count = if S::PORTABLE { 1 } else { QUERIES.min($total - first) };
+            match count {
+                1 => $this.$each::<S, 1>($simd, first),
+                2 => $this.$each::<S, 2>($simd, first),
+                3 => $this.$each::<S, 3>($simd, first),
+                4 => $this.$each::<S, 4>($simd, first),
+                5 => $this.$each::<S, 5>($simd, first),
+                _ => $this.$each::<S, QUERIES>($simd, first),
+            }
+            first += count;
+        }
+    };
+}
+
+impl Kernel for WholeRows<'_> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let group = self.shape.heads / self.shape.kv_heads;
-        let total = self.rows.len() * group;
-        let mut first = 0;
-        while first < total {
-            if S::PORTABLE {
-                self.queries::<S, 1>(simd, first, group);
-                first += 1;
-                continue;
-            }
-            let count = QUERIES.min(total - first);
-            match count {
-                1 => self.queries::<S, 1>(simd, first, group),
-                2 => self.queries::<S, 2>(simd, first, group),
-                3 => self.queries::<S, 3>(simd, first, group),
-                4 => self.queries::<S, 4>(simd, first, group),
-                5 => self.queries::<S, 5>(simd, first, group),
-                _ => self.queries::<S, 6>(simd, first, group),
-            }
-            first += count;
-        }
+        in_blocks!(simd, self.rows.len() * self.queries.group(), self.block);
     }
 }
 
-/// Query vectors, rounded to bf16.
-type Queries<const Q: usize> = [[f32; HEAD_DIM_MAX]; Q];
-/// Scores or probabilities of one split.
-type Scores<const Q: usize> = [[f32; SPLIT_TOKENS]; Q];
-
-impl Item<'_> {
-    /// Row of the batch and head of query `index` of this item.
+impl WholeRows<'_> {
     #[inline(always)]
-    fn place(&self, index: usize, group: usize) -> (usize, usize) {
-        (self.span.row + self.rows.start + index / group, self.kv_head * group + index % group)
-    }
-
-    #[inline(always)]
-    fn queries<S: Simd, const Q: usize>(&self, simd: S, first: usize, group: usize) {
-        let dim = self.shape.head_dim;
-        let mut queries: Queries<Q> = [[0.0; HEAD_DIM_MAX]; Q];
-        let mut ends = [0; Q];
+    fn block<S: Simd, const Q: usize>(&self, simd: S, first: usize) {
+        let (queries, group) = (&self.queries, self.queries.group());
+        let mut at = [(0, 0); Q];
         for q in 0..Q {
-            let (row, head) = self.place(first + q, group);
-            let from = &self.queries.values[row * self.queries.stride + head * dim..][..dim];
-            for (from, to) in from.as_chunks::<LANES>().0.iter().zip(queries[q].as_chunks_mut::<LANES>().0) {
-                simd.store(simd.round_bf16(simd.load(from)), to);
-            }
-            ends[q] = self.span.position + (row - self.span.row) + 1;
+            at[q] = (self.rows.start + (first + q) / group, (first + q) % group);
         }
-        let longest = ends.into_iter().fold(0, usize::max);
+        let vectors = queries.load::<S, Q>(simd, at);
+        let mut longest = 0;
+        for (row, _) in at {
+            longest = longest.max(queries.span.position + row + 1);
+        }
         let mut merged: [Partial; Q] = [const { Partial::EMPTY }; Q];
         for split in 0..longest.div_ceil(SPLIT_TOKENS) {
-            self.split::<S, Q>(simd, split, &queries, &ends, &mut merged);
+            let (fresh, lengths) = queries.split::<S, Q>(simd, split, &vectors, at);
+            for q in 0..Q {
+                if lengths[q] > 0 {
+                    merged[q].merge(simd, &fresh[q], queries.shape.head_dim);
+                }
+            }
         }
-        for (q, partial) in merged.iter().enumerate() {
-            let (row, head) = self.place(first + q, group);
+        for q in 0..Q {
+            let (row, head) = (queries.span.row + at[q].0, queries.kv_head * group + at[q].1);
+            let dim = queries.shape.head_dim;
             // SAFETY: every row and head belongs to one work item.
-            let out = unsafe { self.out.part((row * self.shape.heads + head) * dim, dim) };
-            partial.finish(simd, out);
-        }
-    }
-
-    #[inline(always)]
-    fn split<S: Simd, const Q: usize>(
-        &self,
-        simd: S,
-        split: usize,
-        queries: &Queries<Q>,
-        ends: &[usize; Q],
-        merged: &mut [Partial; Q],
-    ) {
-        let start = split * SPLIT_TOKENS;
-        let mut lengths = [0; Q];
-        for q in 0..Q {
-            lengths[q] = ends[q].saturating_sub(start).min(SPLIT_TOKENS);
-        }
-        let longest = lengths.into_iter().fold(0, usize::max);
-        let blocks = longest.div_ceil(BLOCK_TOKENS);
-        let mut scores: Scores<Q> = [[0.0; SPLIT_TOKENS]; Q];
-        for block in 0..blocks {
-            let keys = self.cache.keys(self.layer, self.span.blocks[start / BLOCK_TOKENS + block], self.kv_head);
-            self.scores::<S, Q>(simd, keys, queries, block, &mut scores);
-        }
-        let mut fresh: [Partial; Q] = [const { Partial::EMPTY }; Q];
-        for q in 0..Q {
-            (fresh[q].max, fresh[q].sum) = softmax_split(simd, &mut scores[q], lengths[q], blocks * BLOCK_TOKENS);
-        }
-        for block in 0..blocks {
-            let values = self.cache.values(self.layer, self.span.blocks[start / BLOCK_TOKENS + block], self.kv_head);
-            self.mix::<S, Q>(simd, values, &scores, block, &mut fresh);
-        }
-        for q in 0..Q {
-            if lengths[q] > 0 {
-                merged[q].merge(simd, &fresh[q], self.shape.head_dim);
-            }
-        }
-    }
-
-    /// Scores of one block's tokens, in tiles of sixteen.
-    #[inline(always)]
-    fn scores<S: Simd, const Q: usize>(
-        &self,
-        simd: S,
-        keys: &[u16],
-        queries: &Queries<Q>,
-        block: usize,
-        scores: &mut Scores<Q>,
-    ) {
-        let dim = self.shape.head_dim;
-        for (tile, keys) in keys.chunks_exact(dim * LANES).enumerate() {
-            let mut total = [simd.zero(); Q];
-            for first in (0..dim).step_by(32) {
-                let width = 32.min(dim - first);
-                let mut x = [&[0.0f32; 0][..]; Q];
-                for q in 0..Q {
-                    x[q] = &queries[q][first..first + width];
-                }
-                let product = pair_product::<S, Q>(simd, &keys[first * LANES..(first + width) * LANES], x);
-                for q in 0..Q {
-                    total[q] = simd.add(total[q], product[q]);
-                }
-            }
-            for q in 0..Q {
-                let at = block * BLOCK_TOKENS + tile * LANES;
-                let lanes: &mut [f32; LANES] =
-                    (&mut scores[q][at..at + LANES]).try_into().expect("invariant: sixteen scores");
-                simd.store(simd.mul(total[q], simd.splat(self.shape.scale)), lanes);
-            }
-        }
-    }
-
-    /// Adds one block's probabilities times values to the outputs.
-    #[inline(always)]
-    fn mix<S: Simd, const Q: usize>(
-        &self,
-        simd: S,
-        values: &[u16],
-        probabilities: &Scores<Q>,
-        block: usize,
-        fresh: &mut [Partial; Q],
-    ) {
-        let mut x = [&[0.0f32; 0][..]; Q];
-        for q in 0..Q {
-            x[q] = &probabilities[q][block * BLOCK_TOKENS..][..BLOCK_TOKENS];
-        }
-        for (tile, values) in values.chunks_exact(BLOCK_TOKENS * LANES).enumerate() {
-            let product = pair_product::<S, Q>(simd, values, x);
-            for q in 0..Q {
-                let lanes = &mut fresh[q].out.0.as_chunks_mut::<LANES>().0[tile];
-                simd.store(simd.add(simd.load(lanes), product[q]), lanes);
-            }
+            let out = unsafe { self.out.part((row * queries.shape.heads + head) * dim, dim) };
+            merged[q].finish(simd, out);
         }
     }
 }
 
-/// The canonical sum of Q rows with bf16 pairs [pair][lane][2]: the even chain plus the odd chain.
-#[inline(always)]
-fn pair_product<S: Simd, const Q: usize>(simd: S, pairs: &[u16], x: [&[f32]; Q]) -> [S::F; Q] {
-    let lines = pairs.as_chunks::<{ 2 * LANES }>().0;
-    let mut even = [simd.zero(); Q];
-    for (pair, line) in lines.iter().enumerate() {
-        let low = simd.low_bf16(load_pairs(simd, line));
-        for q in 0..Q {
-            even[q] = simd.fma(simd.splat(x[q][2 * pair]), low, even[q]);
-        }
+impl Kernel for OneSplit<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        in_blocks!(simd, self.queries.group(), self.block);
     }
-    let mut odd = [simd.zero(); Q];
-    for (pair, line) in lines.iter().enumerate() {
-        let high = simd.high_bf16(load_pairs(simd, line));
-        for q in 0..Q {
-            odd[q] = simd.fma(simd.splat(x[q][2 * pair + 1]), high, odd[q]);
-        }
-    }
-    for q in 0..Q {
-        even[q] = simd.add(even[q], odd[q]);
-    }
-    even
 }
 
-#[inline(always)]
-fn load_pairs<S: Simd>(simd: S, line: &[u16; 2 * LANES]) -> S::I {
-    debug_assert!(line.as_ptr().cast::<u32>().is_aligned());
-    // SAFETY: lines start at multiples of 64 bytes in 64-byte aligned memory; any bytes are valid u32.
-    simd.load_bits(unsafe { &*line.as_ptr().cast::<[u32; LANES]>() })
+impl OneSplit<'_> {
+    #[inline(always)]
+    fn block<S: Simd, const Q: usize>(&self, simd: S, first: usize) {
+        let queries = &self.queries;
+        let mut at = [(0, 0); Q];
+        for q in 0..Q {
+            at[q] = (0, first + q);
+        }
+        let vectors = queries.load::<S, Q>(simd, at);
+        let (fresh, _) = queries.split::<S, Q>(simd, self.split, &vectors, at);
+        let len = Partial::stored_len(queries.shape.head_dim);
+        for q in 0..Q {
+            let head = queries.kv_head * queries.group() + first + q;
+            // SAFETY: every split and head belongs to one work item.
+            fresh[q].store(unsafe { self.places.part(self.first + head * len, len) });
+        }
+    }
+}
+
+/// Merges the splits of each head of the divided spans, in order.
+struct Merge<'a, I> {
+    divided: I,
+    shape: Shape,
+    parts: &'a [f32],
+    out: Disjoint<'a, f32>,
+}
+
+impl<'s, I: Iterator<Item = &'s Span<'s>>> Kernel for Merge<'_, I> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let Shape { heads, head_dim, .. } = self.shape;
+        let len = Partial::stored_len(head_dim);
+        let mut first = 0;
+        for span in self.divided {
+            for head in 0..heads {
+                let mut merged = Partial::EMPTY;
+                for split in first..first + span.splits() {
+                    merged.merge(simd, &Partial::load(&self.parts[(split * heads + head) * len..][..len]), head_dim);
+                }
+                // SAFETY: the parallel region is over; nobody else writes.
+                merged.finish(simd, unsafe { self.out.part((span.row * heads + head) * head_dim, head_dim) });
+            }
+            first += span.splits();
+        }
+    }
 }

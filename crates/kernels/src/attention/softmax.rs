@@ -2,7 +2,7 @@
 
 use super::{HEAD_DIM_MAX, SPLIT_TOKENS};
 use crate::elementwise::exp;
-use crate::simd::{LANES, Simd};
+use crate::simd::{BLOCK, LANES, Simd, XBlock};
 
 /// Output of the splits seen so far, not yet divided by `sum`.
 pub(super) struct Partial {
@@ -35,6 +35,25 @@ impl Partial {
         }
     }
 
+    /// Numbers of a stored part.
+    pub(super) const fn stored_len(head_dim: usize) -> usize {
+        head_dim + 2
+    }
+
+    /// Writes maximum, sum and outputs.
+    pub(super) fn store(&self, to: &mut [f32]) {
+        let (numbers, out) = to.split_at_mut(2);
+        numbers.copy_from_slice(&[self.max, self.sum]);
+        out.copy_from_slice(&self.out.0[..out.len()]);
+    }
+
+    pub(super) fn load(from: &[f32]) -> Self {
+        let (numbers, out) = from.split_at(2);
+        let mut part = Self { max: numbers[0], sum: numbers[1], ..Self::EMPTY };
+        part.out.0[..out.len()].copy_from_slice(out);
+        part
+    }
+
     #[inline(always)]
     pub(super) fn finish<S: Simd>(&self, simd: S, out: &mut [f32]) {
         let sum = simd.splat(self.sum);
@@ -51,15 +70,16 @@ fn exp_one<S: Simd>(simd: S, x: f32) -> f32 {
     lanes[0]
 }
 
-/// Turns the first `length` scores into probabilities exp(score − max), rounded to bf16, and the rest of `padded` into zero.
-/// Gives the maximum and the sum of the rounded probabilities.
+/// Turns the first `length` scores into probabilities exp(score − max), rounded to bf16 and packed, and the rest of `to` into
+/// zero. Gives the maximum and the sum of the rounded probabilities.
 #[inline(always)]
 pub(super) fn softmax_split<S: Simd>(
     simd: S,
     scores: &mut [f32; SPLIT_TOKENS],
     length: usize,
-    padded: usize,
+    to: &mut [XBlock<S::X>],
 ) -> (f32, f32) {
+    let padded = to.len() * BLOCK;
     scores[length..padded].fill(f32::NEG_INFINITY);
     let chunks = &mut scores.as_chunks_mut::<LANES>().0[..padded / LANES];
     let mut max = simd.splat(f32::NEG_INFINITY);
@@ -73,8 +93,10 @@ pub(super) fn softmax_split<S: Simd>(
     }
     scores[length..padded].fill(0.0);
     let mut sum = simd.zero();
-    for lanes in scores.as_chunks::<LANES>().0[..padded / LANES].iter() {
-        sum = simd.add(sum, simd.load(lanes));
+    for (lanes, to) in scores.as_chunks::<LANES>().0.as_chunks::<2>().0.iter().zip(to) {
+        let values = [simd.load(&lanes[0]), simd.load(&lanes[1])];
+        sum = simd.add(simd.add(sum, values[0]), values[1]);
+        *to = simd.pack_block(values);
     }
     (max, simd.reduce_add(sum))
 }

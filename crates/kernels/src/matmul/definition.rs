@@ -9,8 +9,7 @@ use super::{Operand, SUMS};
 use crate::Compute;
 use crate::isa::Isa;
 use crate::quant::Packed;
-use crate::quant::pack::BLOCK;
-use crate::simd::{Kernel, Scalar, Simd, dispatch};
+use crate::simd::{BLOCK, Kernel, LANES, Scalar, Simd, dispatch};
 
 /// Row `row` of `x` times output `output` of `weights`; `x` was set by `scalar`, a compute of [`Isa::Scalar`].
 pub fn product(scalar: &Compute, x: &Operand, row: usize, weights: &Packed, output: usize) -> f32 {
@@ -81,6 +80,6 @@ fn chained_sum(x: &[f32]) -> f32 {
 
 /// The sums of the low half, the high half and the whole of a block.
 #[inline(always)]
-pub(super) fn block_sums(block: &[f32; BLOCK]) -> [f32; SUMS] {
-    [chained_sum(&block[..BLOCK / 2]), chained_sum(&block[BLOCK / 2..]), chained_sum(block)]
+pub(super) fn block_sums(block: &[[f32; LANES]; 2]) -> [f32; SUMS] {
+    [chained_sum(&block[0]), chained_sum(&block[1]), chained_sum(block.as_flattened())]
 }

@@ -4,14 +4,14 @@
 //! multiply-add.
 
 use super::layouts::{ByLayout, Layout, by_layout, numbers};
-use super::operand::{SUMS, XBlock};
+use super::operand::SUMS;
 use super::{Operand, Part, Plan};
 use crate::Compute;
 use crate::isa::Isa;
 use crate::memory::Disjoint;
 use crate::quant::Packed;
 use crate::quant::pack::{GROUP_TILES, Place, Scales};
-use crate::simd::{Kernel, LANES, Simd, dispatch_vector, dispatch_wide};
+use crate::simd::{Kernel, LANES, Simd, XBlock, dispatch_vector, dispatch_wide};
 use std::marker::PhantomData;
 use std::ops::Range;
 
@@ -42,8 +42,15 @@ pub(super) fn matmul(compute: &Compute, x: &Operand, weights: &[&Packed], out: &
         let rows = share(0..x.rows(), index / plan.items, chunks);
         let groups = rows.len().div_ceil(ROWS_MAX);
         for group in 0..groups {
-            let item =
-                Item { x, rows: share(rows.clone(), group, groups), part, tiles: tiles.clone(), out, stride, leads: group == 0 };
+            let item = Item {
+                x,
+                rows: share(rows.clone(), group, groups),
+                part,
+                tiles: tiles.clone(),
+                out,
+                stride,
+                leads: group == 0,
+            };
             by_layout(part.weights.codes(), Chosen { isa: compute.isa(), item });
         }
     });
@@ -172,7 +179,8 @@ impl Item<'_> {
                 let mut lanes = [0.0; LANES];
                 simd.store(value, &mut lanes);
                 // SAFETY: every tile of every row belongs to one work item.
-                let out = unsafe { self.out.part((self.rows.start + r) * self.stride + self.part.column + first, count) };
+                let out =
+                    unsafe { self.out.part((self.rows.start + r) * self.stride + self.part.column + first, count) };
                 out.copy_from_slice(&lanes[..count]);
             }
         }

@@ -110,9 +110,11 @@ impl Layout for Floats {
 
     #[inline(always)]
     fn duos<S: Simd>(simd: S, block: &[u8], quad: usize) -> [[S::Duo; 2]; 2] {
-        let first = simd.duos_of_pairs(line(simd, block, 4 * quad), line(simd, block, 4 * quad + 1));
-        let second = simd.duos_of_pairs(line(simd, block, 4 * quad + 2), line(simd, block, 4 * quad + 3));
-        [[first[0], second[0]], [first[1], second[1]]]
+        let at = 4 * quad;
+        [
+            [simd.duo_of_line(line(simd, block, at)), simd.duo_of_line(line(simd, block, at + 2))],
+            [simd.duo_of_line(line(simd, block, at + 1)), simd.duo_of_line(line(simd, block, at + 3))],
+        ]
     }
 }
 

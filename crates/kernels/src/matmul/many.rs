@@ -4,14 +4,14 @@
 //! loop reads both sides in sequence. A register block is ROWS rows × TILES tiles.
 
 use super::layouts::{ByLayout, Layout, by_layout, numbers};
-use super::operand::{DUOS, SUMS};
+use super::operand::SUMS;
 use super::{Operand, Part, Plan};
 use crate::Compute;
 use crate::isa::Isa;
 use crate::memory::{Aligned, Disjoint, from_words};
 use crate::quant::Packed;
-use crate::quant::pack::{BLOCK, Place, Scales};
-use crate::simd::{Kernel, LANES, Simd, dispatch_vector, dispatch_wide, words_of_x};
+use crate::quant::pack::{Place, Scales};
+use crate::simd::{BLOCK, DUOS, Kernel, LANES, Simd, dispatch_vector, dispatch_wide, words_of_x};
 use std::cell::RefCell;
 
 /// Rows that share one unpacked block; their results stay in L1.

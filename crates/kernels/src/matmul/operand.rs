@@ -4,15 +4,10 @@ use super::definition;
 use crate::Compute;
 use crate::isa::Isa;
 use crate::memory::{Disjoint, from_words, from_words_mut};
-use crate::quant::pack::BLOCK;
-use crate::simd::{Kernel, LANES, Simd, dispatch, words_of_x};
+use crate::simd::{BLOCK, DUOS, Kernel, LANES, Simd, XBlock, dispatch, words_of_x};
 
-/// Duos of one chain in a block.
-pub(super) const DUOS: usize = BLOCK / 4;
 /// Numbers per block in the sums.
 pub(super) const SUMS: usize = 3;
-/// A block of one row: [chain][duo]. Duo j of chain c holds inputs 4·j + c and 4·j + c + 2.
-pub(super) type XBlock<X> = [[X; DUOS]; 2];
 
 /// Activations [rows × inputs] rounded to bf16, with the sums that formats with minima need. Reusable: `set` keeps
 /// the allocation.
@@ -42,9 +37,8 @@ impl Operand {
             let first = index * chunk;
             let count = chunk.min(rows - first);
             // SAFETY: each item has its own rows.
-            let (words, sums) = unsafe {
-                (all_words.part(first * words, count * words), all_sums.part(first * sums, count * sums))
-            };
+            let (words, sums) =
+                unsafe { (all_words.part(first * words, count * words), all_sums.part(first * sums, count * sums)) };
             dispatch(isa, Round { values: &values[first * inputs..][..count * inputs], inputs, words, sums });
         });
     }
@@ -106,7 +100,9 @@ impl Kernel for Round<'_> {
     fn run<S: Simd>(self, simd: S) {
         let blocks = from_words_mut::<S::X>(self.words).as_chunks_mut::<DUOS>().0.as_chunks_mut::<2>().0;
         let blocks_a_row = self.inputs.div_ceil(BLOCK);
-        let rows = blocks.chunks_exact_mut(blocks_a_row).zip(self.sums.as_chunks_mut::<SUMS>().0.chunks_exact_mut(blocks_a_row));
+        let rows = blocks
+            .chunks_exact_mut(blocks_a_row)
+            .zip(self.sums.as_chunks_mut::<SUMS>().0.chunks_exact_mut(blocks_a_row));
         for (row, (blocks, sums)) in self.values.chunks_exact(self.inputs).zip(rows) {
             for (index, (block, sums)) in blocks.iter_mut().zip(sums).enumerate() {
                 let from = &row[index * BLOCK..];
@@ -125,14 +121,11 @@ impl Kernel for Round<'_> {
 
 #[inline(always)]
 fn round_block<S: Simd>(simd: S, from: &[f32; BLOCK], to: &mut XBlock<S::X>, sums: &mut [f32; SUMS]) {
-    let mut rounded = [0.0; BLOCK];
-    for (from, to) in from.as_chunks::<LANES>().0.iter().zip(rounded.as_chunks_mut::<LANES>().0) {
-        simd.store(simd.round_bf16(simd.load(from)), to);
-    }
-    for (chain, duos) in to.iter_mut().enumerate() {
-        for (index, duo) in duos.iter_mut().enumerate() {
-            *duo = S::x(rounded[4 * index + chain], rounded[4 * index + chain + 2]);
-        }
-    }
+    let lanes = from.as_chunks::<LANES>().0;
+    let values = [simd.round_bf16(simd.load(&lanes[0])), simd.round_bf16(simd.load(&lanes[1]))];
+    *to = simd.pack_block(values);
+    let mut rounded = [[0.0; LANES]; 2];
+    simd.store(values[0], &mut rounded[0]);
+    simd.store(values[1], &mut rounded[1]);
     *sums = definition::block_sums(&rounded);
 }

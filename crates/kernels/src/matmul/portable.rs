@@ -1,14 +1,13 @@
 //! The path of processors without a set of kernels: plain loops over sixteen outputs, which compilers vectorise where
 //! the target allows.
 
-use super::operand::{SUMS, XBlock};
+use super::operand::SUMS;
 use super::{Operand, Part, Plan};
 use crate::Compute;
 use crate::isa::Isa;
 use crate::memory::Disjoint;
 use crate::quant::Packed;
-use crate::quant::pack::BLOCK;
-use crate::simd::{Kernel, LANES, Scalar, Simd, dispatch};
+use crate::simd::{BLOCK, Kernel, LANES, Scalar, Simd, XBlock, dispatch};
 
 pub(super) fn matmul(compute: &Compute, x: &Operand, weights: &[&Packed], out: &mut [f32], stride: usize) {
     let plan = Plan::new(weights, 1);

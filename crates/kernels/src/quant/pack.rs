@@ -8,7 +8,7 @@
 //! nibbles  256 B   line p/4, 16 lanes of 32 bits; lane c, from the lowest bits (pairs p%4, e even k, o odd k):
 //!                  1e 3e 1o 3o | 0e 2e 0o 2o
 //! bytes    512 B   [k][c]
-//! bf16   1,024 B   [p][c][k%2], a row of an AMX tile
+//! bf16   1,024 B   line 2(k/4) + k%2; lane c holds the earlier of its two k in the high half
 //! ```
 //!
 //! A scale block holds, for each 32 or 16 inputs, 16 scales and then 16 minima where the format has them.
@@ -19,11 +19,8 @@ use super::Format;
 use super::decode::{Block, decode_block};
 use super::half::{bf16_to_f32, f16_to_f32, f32_to_bf16, f32_to_f16};
 use crate::memory::{Aligned, Disjoint};
-use crate::simd::LANES;
+use crate::simd::{BLOCK, LANES};
 use crate::{Compute, Error};
-
-/// Inputs of one block.
-pub(crate) const BLOCK: usize = 32;
 
 /// Tiles whose blocks lie side by side.
 pub(crate) const GROUP_TILES: usize = 4;
@@ -276,7 +273,7 @@ impl Packed {
             Codes::Table => f32::from(IQ4_VALUES[nibble() as usize]),
             Codes::Byte => f32::from(block[(k % BLOCK) * LANES + column] as i8),
             Codes::Bf16 => {
-                let at = ((pair * LANES + column) * 2 + odd) * 2;
+                let at = float_place(k % BLOCK, column);
                 bf16_to_f32(u16::from_le_bytes([block[at], block[at + 1]]))
             }
         }
@@ -299,6 +296,12 @@ impl Packed {
         };
         Some((number(at), if self.scales.has_min { number(at + LANES) } else { 0.0 }))
     }
+}
+
+/// First byte of a bf16 within its code block.
+fn float_place(k: usize, column: usize) -> usize {
+    let (line, low) = (k / 4 * 2 + k % 2, k % 4 / 2);
+    (line * LANES + column) * 4 + 2 * (1 - low)
 }
 
 /// Byte and shift of a nibble within its code block.
@@ -326,7 +329,7 @@ impl Column<'_> {
     }
 
     fn put_float(&mut self, k: usize, value: u16) {
-        let at = ((k % BLOCK / 2 * LANES + self.column) * 2 + k % 2) * 2;
+        let at = float_place(k % BLOCK, self.column);
         self.codes(k / BLOCK)[at..at + 2].copy_from_slice(&value.to_le_bytes());
     }
 

@@ -1,7 +1,7 @@
 //! The lanes of AVX2: two registers of eight.
 
 use super::lanes::lane_duos;
-use super::{Kernel, LANES, Nibbles, Simd};
+use super::{DUOS, Kernel, LANES, Nibbles, Simd, XBlock};
 use std::arch::x86_64::*;
 
 /// Proof that the processor has AVX2, FMA and F16C. Made only by [`run`].
@@ -210,4 +210,3 @@ impl Simd for Avx2 {
         sound!(_mm_prefetch::<_MM_HINT_T0>(address.cast()))
     }
 }
-

@@ -5,7 +5,7 @@
 //! one high, one instruction is two steps of that chain.
 
 use super::lanes::lane_duos;
-use super::{Kernel, LANES, Nibbles, Simd};
+use super::{DUOS, Kernel, LANES, Nibbles, Simd, XBlock};
 use std::arch::x86_64::*;
 
 /// Proof that the processor has AVX-512 F, BW, DQ and VL. Made only by [`run`].
@@ -186,15 +186,14 @@ impl Simd for Avx512Bf16 {
     type Stored = [u32; LANES];
 
     #[inline(always)]
-    fn x(first: f32, second: f32) -> u32 {
-        (first.to_bits() & 0xffff_0000) | (second.to_bits() >> 16)
-    }
-
-    #[inline(always)]
     fn dot(self, sum: Self::F, weights: Self::Duo, x: u32) -> Self::F {
         sound!({
             let x = _mm512_set1_epi32(x as i32);
-            _mm512_dpbf16_ps(sum, std::mem::transmute::<__m512i, __m512bh>(weights), std::mem::transmute::<__m512i, __m512bh>(x))
+            _mm512_dpbf16_ps(
+                sum,
+                std::mem::transmute::<__m512i, __m512bh>(weights),
+                std::mem::transmute::<__m512i, __m512bh>(x),
+            )
         })
     }
 
@@ -222,12 +221,23 @@ impl Simd for Avx512Bf16 {
     }
 
     #[inline(always)]
-    fn duos_of_pairs(self, first: Self::I, second: Self::I) -> [Self::Duo; 2] {
-        const HIGH: __mmask32 = 0xaaaa_aaaa;
-        sound!([
-            _mm512_mask_blend_epi16(HIGH, second, _mm512_slli_epi32::<16>(first)),
-            _mm512_mask_blend_epi16(HIGH, _mm512_srli_epi32::<16>(second), first),
-        ])
+    fn duo_of_line(self, line: Self::I) -> Self::Duo {
+        line
+    }
+
+    #[inline(always)]
+    fn pack_block(self, values: [Self::F; 2]) -> XBlock<u32> {
+        const FIRST: [i32; LANES] = [0, 4, 8, 12, 16, 20, 24, 28, 1, 5, 9, 13, 17, 21, 25, 29];
+        const SECOND: [i32; LANES] = [2, 6, 10, 14, 18, 22, 26, 30, 3, 7, 11, 15, 19, 23, 27, 31];
+        let mut block = [[0; DUOS]; 2];
+        sound!({
+            let first = _mm512_permutex2var_ps(values[0], _mm512_loadu_si512(FIRST.as_ptr().cast()), values[1]);
+            let second = _mm512_permutex2var_ps(values[0], _mm512_loadu_si512(SECOND.as_ptr().cast()), values[1]);
+            let (first, second) = (_mm512_castps_si512(first), _mm512_castps_si512(second));
+            let packed = _mm512_or_si512(first, _mm512_srli_epi32::<16>(second));
+            _mm512_storeu_si512(block.as_mut_ptr().cast(), packed);
+        });
+        block
     }
 
     #[inline(always)]

@@ -8,11 +8,6 @@ macro_rules! lane_duos {
         type Stored = [[f32; LANES]; 2];
 
         #[inline(always)]
-        fn x(first: f32, second: f32) -> Self::X {
-            [first, second]
-        }
-
-        #[inline(always)]
         fn dot(self, sum: Self::F, weights: Self::Duo, x: Self::X) -> Self::F {
             self.fma(self.splat(x[1]), weights[1], self.fma(self.splat(x[0]), weights[0], sum))
         }
@@ -37,11 +32,23 @@ macro_rules! lane_duos {
         }
 
         #[inline(always)]
-        fn duos_of_pairs(self, first: Self::I, second: Self::I) -> [Self::Duo; 2] {
-            [
-                [self.low_bf16(first), self.low_bf16(second)],
-                [self.high_bf16(first), self.high_bf16(second)],
-            ]
+        fn duo_of_line(self, line: Self::I) -> Self::Duo {
+            [self.high_bf16(line), self.low_bf16(line)]
+        }
+
+        #[inline(always)]
+        fn pack_block(self, values: [Self::F; 2]) -> XBlock<Self::X> {
+            let mut lanes = [[0.0; LANES]; 2];
+            self.store(values[0], &mut lanes[0]);
+            self.store(values[1], &mut lanes[1]);
+            let flat = lanes.as_flattened();
+            let mut block = [[[0.0; 2]; DUOS]; 2];
+            for chain in 0..2 {
+                for duo in 0..DUOS {
+                    block[chain][duo] = [flat[4 * duo + chain], flat[4 * duo + chain + 2]];
+                }
+            }
+            block
         }
 
         #[inline(always)]

@@ -1,7 +1,7 @@
 //! The portable lanes: plain arrays, which compilers vectorise where the target allows.
 
 use super::lanes::lane_duos;
-use super::{LANES, Nibbles, Simd};
+use super::{DUOS, LANES, Nibbles, Simd, XBlock};
 
 /// Available everywhere.
 #[derive(Clone, Copy)]

@@ -1,0 +1,166 @@
+//! A block of queries against one split of their sequence: scores, softmax, and the mix of values.
+
+use super::softmax::{Partial, softmax_split};
+use super::{BLOCK_TOKENS, HEAD_DIM_MAX, KvCache, Rows, SPLIT_TOKENS, Shape, Span};
+use crate::simd::{BLOCK, DUOS, LANES, Simd, XBlock};
+
+/// The queries of a span that share a key-value head.
+pub(super) struct Queries<'a> {
+    pub cache: &'a KvCache,
+    pub layer: usize,
+    pub shape: Shape,
+    pub span: &'a Span<'a>,
+    pub kv_head: usize,
+    pub queries: Rows<'a>,
+}
+
+/// A query vector, rounded to bf16.
+type Vector<X> = [XBlock<X>; HEAD_DIM_MAX / BLOCK];
+/// Lines of duos: [duo][chain][lane].
+type Line = [u16; 2 * LANES];
+
+impl Queries<'_> {
+    /// Query heads of the key-value head.
+    pub(super) fn group(&self) -> usize {
+        self.shape.heads / self.shape.kv_heads
+    }
+
+    /// The queries at (row of the span, head of the group).
+    #[inline(always)]
+    pub(super) fn load<S: Simd, const Q: usize>(&self, simd: S, at: [(usize, usize); Q]) -> [Vector<S::X>; Q] {
+        let dim = self.shape.head_dim;
+        let zero = simd.pack_block([simd.zero(); 2]);
+        let mut vectors = [[zero; HEAD_DIM_MAX / BLOCK]; Q];
+        for q in 0..Q {
+            let head = self.kv_head * self.group() + at[q].1;
+            let from = &self.queries.values[(self.span.row + at[q].0) * self.queries.stride + head * dim..][..dim];
+            for (lanes, to) in from.as_chunks::<LANES>().0.chunks(2).zip(&mut vectors[q]) {
+                let first = simd.round_bf16(simd.load(&lanes[0]));
+                let second = lanes.get(1).map_or(simd.zero(), |lanes| simd.round_bf16(simd.load(lanes)));
+                *to = simd.pack_block([first, second]);
+            }
+        }
+        vectors
+    }
+
+    /// The part of split `split` in the results, and how many of its tokens each query sees.
+    #[inline(always)]
+    pub(super) fn split<S: Simd, const Q: usize>(
+        &self,
+        simd: S,
+        split: usize,
+        vectors: &[Vector<S::X>; Q],
+        at: [(usize, usize); Q],
+    ) -> ([Partial; Q], [usize; Q]) {
+        let start = split * SPLIT_TOKENS;
+        let (mut lengths, mut longest) = ([0; Q], 0);
+        for q in 0..Q {
+            lengths[q] = (self.span.position + at[q].0 + 1).saturating_sub(start).min(SPLIT_TOKENS);
+            longest = longest.max(lengths[q]);
+        }
+        let blocks = &self.span.blocks[start / BLOCK_TOKENS..][..longest.div_ceil(BLOCK_TOKENS)];
+        let mut scores = [[0.0; SPLIT_TOKENS]; Q];
+        for (index, &block) in blocks.iter().enumerate() {
+            match blocks.get(index + 1) {
+                Some(&next) => prefetch(simd, self.cache.keys(self.layer, next, self.kv_head)),
+                None => prefetch(simd, self.cache.values(self.layer, blocks[0], self.kv_head)),
+            }
+            self.scores::<S, Q>(simd, self.cache.keys(self.layer, block, self.kv_head), vectors, index, &mut scores);
+        }
+        let mut fresh: [Partial; Q] = [const { Partial::EMPTY }; Q];
+        let zero = simd.pack_block([simd.zero(); 2]);
+        let mut probabilities = [[zero; SPLIT_TOKENS / BLOCK_TOKENS]; Q];
+        for q in 0..Q {
+            let to = &mut probabilities[q][..blocks.len()];
+            (fresh[q].max, fresh[q].sum) = softmax_split(simd, &mut scores[q], lengths[q], to);
+        }
+        for (index, &block) in blocks.iter().enumerate() {
+            if let Some(&next) = blocks.get(index + 1) {
+                prefetch(simd, self.cache.values(self.layer, next, self.kv_head));
+            }
+            let values = self.cache.values(self.layer, block, self.kv_head);
+            let mut x = [&zero; Q];
+            for q in 0..Q {
+                x[q] = &probabilities[q][index];
+            }
+            mix::<S, Q>(simd, values, x, &mut fresh);
+        }
+        (fresh, lengths)
+    }
+
+    /// Scores of one block's tokens, in tiles of sixteen.
+    #[inline(always)]
+    fn scores<S: Simd, const Q: usize>(
+        &self,
+        simd: S,
+        keys: &[u16],
+        vectors: &[Vector<S::X>; Q],
+        block: usize,
+        scores: &mut [[f32; SPLIT_TOKENS]; Q],
+    ) {
+        let dim = self.shape.head_dim;
+        for (tile, keys) in keys.chunks_exact(dim * LANES).enumerate() {
+            let mut total = [simd.zero(); Q];
+            for (part, keys) in keys.chunks(BLOCK * LANES).enumerate() {
+                let mut x = [&vectors[0][part]; Q];
+                for q in 0..Q {
+                    x[q] = &vectors[q][part];
+                }
+                let product = product::<S, Q>(simd, keys, x);
+                for q in 0..Q {
+                    total[q] = simd.add(total[q], product[q]);
+                }
+            }
+            for q in 0..Q {
+                let lanes = &mut scores[q].as_chunks_mut::<LANES>().0[block * BLOCK_TOKENS / LANES + tile];
+                simd.store(simd.mul(total[q], simd.splat(self.shape.scale)), lanes);
+            }
+        }
+    }
+}
+
+/// Asks for memory that is read next.
+#[inline(always)]
+fn prefetch<S: Simd>(simd: S, numbers: &[u16]) {
+    for line in numbers.as_chunks::<{ 2 * LANES }>().0 {
+        simd.prefetch(line.as_ptr().cast());
+    }
+}
+
+/// Adds one block's probabilities times values to the outputs.
+#[inline(always)]
+fn mix<S: Simd, const Q: usize>(simd: S, values: &[u16], x: [&XBlock<S::X>; Q], fresh: &mut [Partial; Q]) {
+    for (tile, values) in values.chunks_exact(BLOCK_TOKENS * LANES).enumerate() {
+        let product = product::<S, Q>(simd, values, x);
+        for q in 0..Q {
+            let lanes = &mut fresh[q].out.0.as_chunks_mut::<LANES>().0[tile];
+            simd.store(simd.add(simd.load(lanes), product[q]), lanes);
+        }
+    }
+}
+
+/// The canonical sum of Q rows with up to one block of lines: the even chain plus the odd chain.
+#[inline(always)]
+fn product<S: Simd, const Q: usize>(simd: S, lines: &[u16], x: [&XBlock<S::X>; Q]) -> [S::F; Q] {
+    let (mut even, mut odd) = ([simd.zero(); Q], [simd.zero(); Q]);
+    let pairs = lines.as_chunks::<{ 2 * LANES }>().0.as_chunks::<2>().0;
+    for (duo, lines) in pairs.iter().enumerate().take(DUOS) {
+        let evens = simd.duo_of_line(load_line(simd, &lines[0]));
+        let odds = simd.duo_of_line(load_line(simd, &lines[1]));
+        for q in 0..Q {
+            even[q] = simd.dot(even[q], evens, x[q][0][duo]);
+            odd[q] = simd.dot(odd[q], odds, x[q][1][duo]);
+        }
+    }
+    for q in 0..Q {
+        even[q] = simd.add(even[q], odd[q]);
+    }
+    even
+}
+
+#[inline(always)]
+fn load_line<S: Simd>(simd: S, line: &Line) -> S::I {
+    debug_assert!(line.as_ptr().cast::<u32>().is_aligned());
+    // SAFETY: lines start at multiples of 64 bytes in 64-byte aligned memory; any bytes are valid u32.
+    simd.load_bits(unsafe { &*line.as_ptr().cast::<[u32; LANES]>() })
+}
