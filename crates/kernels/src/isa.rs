@@ -3,6 +3,8 @@
 //! Detection runs once at start-up; every path gives the same bits, so the choice is one of speed alone.
 
 use crate::Error;
+#[cfg(target_arch = "x86_64")]
+use crate::simd::tiles::Tiles;
 use std::str::FromStr;
 
 /// An instruction set with a complete set of kernels.
@@ -16,10 +18,12 @@ pub enum Isa {
     Avx512,
     /// AVX-512 with products of bf16 pairs (BF16): twice the multiply-adds.
     Avx512Bf16,
+    /// The same with AMX tiles of bf16 for several rows.
+    Amx,
 }
 
 impl Isa {
-    pub const ALL: [Isa; 4] = [Isa::Scalar, Isa::Avx2, Isa::Avx512, Isa::Avx512Bf16];
+    pub const ALL: [Isa; 5] = [Isa::Scalar, Isa::Avx2, Isa::Avx512, Isa::Avx512Bf16, Isa::Amx];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -27,6 +31,7 @@ impl Isa {
             Isa::Avx2 => "avx2",
             Isa::Avx512 => "avx512",
             Isa::Avx512Bf16 => "avx512bf16",
+            Isa::Amx => "amx",
         }
     }
 
@@ -49,6 +54,7 @@ impl Isa {
             Isa::Avx2 => avx2,
             Isa::Avx512 => avx512,
             Isa::Avx512Bf16 => avx512 && is_x86_feature_detected!("avx512bf16"),
+            Isa::Amx => avx512 && is_x86_feature_detected!("avx512bf16") && Tiles::get().is_some(),
         }
     }
 
@@ -76,9 +82,6 @@ impl FromStr for Isa {
     type Err = Error;
 
     fn from_str(name: &str) -> Result<Self, Error> {
-        match name {
-            "amx" => Err(Error::IsaNotBuilt { available: names(&Self::available()) }),
-            _ => Self::ALL.into_iter().find(|isa| isa.name() == name).ok_or_else(|| Error::IsaUnknown(name.to_owned())),
-        }
+        Self::ALL.into_iter().find(|isa| isa.name() == name).ok_or_else(|| Error::IsaUnknown(name.to_owned()))
     }
 }

@@ -19,10 +19,8 @@ use std::sync::Arc;
 pub enum Error {
     #[error("instruction set `{wanted}` is not available on this processor; it has: {available}")]
     IsaUnavailable { wanted: &'static str, available: String },
-    #[error("unknown instruction set `{0}`; known: scalar, avx2, avx512")]
+    #[error("unknown instruction set `{0}`; known: scalar, avx2, avx512, avx512bf16, amx")]
     IsaUnknown(String),
-    #[error("instruction set `amx` is not built yet; use one of: {available}")]
-    IsaNotBuilt { available: String },
     #[error("{threads} threads were asked for; this machine allows 1 to {max}")]
     Threads { threads: usize, max: usize },
     #[error("a compute thread could not be started: {0}")]

@@ -10,6 +10,11 @@ mod avx2;
 mod avx512;
 mod lanes;
 mod scalar;
+#[cfg(target_arch = "x86_64")]
+pub mod tiles;
+
+#[cfg(target_arch = "x86_64")]
+pub use avx512::{Avx512Bf16, Bf16Kernel};
 
 pub use scalar::Scalar;
 
@@ -125,7 +130,7 @@ pub trait Nibbles {
 /// Length of [`Simd::X`] in 32-bit words.
 pub fn words_of_x(isa: Isa) -> usize {
     match isa {
-        Isa::Avx512Bf16 => 1,
+        Isa::Avx512Bf16 | Isa::Amx => 1,
         _ => 2,
     }
 }
@@ -146,7 +151,7 @@ pub fn dispatch<K: Kernel>(isa: Isa, kernel: K) -> K::Output {
         #[cfg(target_arch = "x86_64")]
         Isa::Avx512 => avx512::run(kernel),
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx512Bf16 => avx512::run_bf16(kernel),
+        Isa::Avx512Bf16 | Isa::Amx => avx512::run_bf16(kernel),
         _ => kernel.run(Scalar),
     }
 }
@@ -162,7 +167,7 @@ pub fn dispatch_vector<K: Kernel>(isa: Isa, kernel: K) -> K::Output {
         #[cfg(target_arch = "x86_64")]
         Isa::Avx512 => avx512::run(kernel),
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx512Bf16 => avx512::run_bf16(kernel),
+        Isa::Avx512Bf16 | Isa::Amx => avx512::run_bf16(kernel),
         _ => unreachable!("invariant: {} has a path of its own", isa.name()),
     }
 }
@@ -175,12 +180,20 @@ pub fn dispatch_wide<K: Kernel>(isa: Isa, kernel: K) -> K::Output {
         #[cfg(target_arch = "x86_64")]
         Isa::Avx512 => avx512::run(kernel),
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx512Bf16 => avx512::run_bf16(kernel),
+        Isa::Avx512Bf16 | Isa::Amx => avx512::run_bf16(kernel),
         _ => {
             let _ = kernel;
             unreachable!("invariant: {} has a path of its own", isa.name())
         }
     }
+}
+
+/// Runs a kernel that is written for AVX-512 with BF16 alone. `isa` has it.
+#[cfg(target_arch = "x86_64")]
+pub fn dispatch_bf16<K: Bf16Kernel>(isa: Isa, kernel: K) -> K::Output {
+    assert!(isa >= Isa::Avx512Bf16 && isa.is_available(), "{} has no products of bf16 pairs", isa.name());
+    let _flush = FlushDenormals::enter();
+    avx512::run_for_bf16(kernel)
 }
 
 /// Denormals are zero and results flush to zero while this lives; the thread's former mode comes back afterwards.

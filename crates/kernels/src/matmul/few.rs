@@ -27,7 +27,7 @@ const CHUNK_ROWS: usize = 128;
 /// save, the panels cost.
 pub(super) fn rows_max(isa: Isa) -> usize {
     match isa {
-        Isa::Avx512Bf16 => usize::MAX,
+        Isa::Avx512Bf16 | Isa::Amx => usize::MAX,
         Isa::Avx512 => 4,
         _ => 3,
     }

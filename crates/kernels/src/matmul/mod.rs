@@ -1,9 +1,11 @@
 //! Products of activations with packed weights, y = x · Wᵀ, by the canonical sum.
 //!
 //! [`definition`] is the text of every result, [`portable`] the plain path of any processor. [`few`] multiplies one to a few rows straight from the packed weights (as
-//! fast as memory delivers them); [`many`] unpacks a weight tile once for all rows. Both give the definition's bits, so
-//! the number of rows never changes a result.
+//! fast as memory delivers them); [`many`] unpacks a weight tile once for all rows; [`amx`] multiplies tiles. All give the
+//! definition's bits, so the number of rows never changes a result.
 
+#[cfg(target_arch = "x86_64")]
+mod amx;
 pub mod definition;
 mod few;
 mod layouts;
@@ -34,6 +36,9 @@ pub fn matmul(compute: &Compute, x: &Operand, weights: &[&Packed], out: &mut [f3
     }
     if compute.isa() == Isa::Scalar {
         portable::matmul(compute, x, weights, out, stride);
+    } else if x.in_pairs() {
+        #[cfg(target_arch = "x86_64")]
+        amx::matmul(compute, x, weights, out, stride);
     } else if x.rows() <= few::rows_max(compute.isa()) {
         few::matmul(compute, x, weights, out, stride);
     } else {

@@ -3,9 +3,15 @@
 use super::definition;
 use crate::Compute;
 use crate::isa::Isa;
-use crate::memory::{Disjoint, from_words, from_words_mut};
+use crate::memory::{Aligned, Disjoint, from_words, from_words_mut};
+#[cfg(target_arch = "x86_64")]
+use crate::simd::{Avx512Bf16, Bf16Kernel, dispatch_bf16};
 use crate::simd::{BLOCK, DUOS, Kernel, LANES, Simd, XBlock, dispatch, words_of_x};
 
+/// Rows from which AMX multiplies; for fewer, unpacking costs more than it saves.
+pub(super) const AMX_ROWS_MIN: usize = 4;
+/// Rows of a tile.
+pub(super) const TILE_ROWS: usize = 16;
 /// Numbers per block in the sums.
 pub(super) const SUMS: usize = 3;
 
@@ -14,12 +20,14 @@ pub(super) const SUMS: usize = 3;
 #[derive(Default)]
 pub struct Operand {
     isa: Option<Isa>,
+    /// For AMX tiles: blocks hold pairs of neighbouring inputs in natural order.
+    in_pairs: bool,
     rows: usize,
     inputs: usize,
     /// Inputs in whole blocks; the padding is zero.
     blocks: usize,
     /// [rows × blocks] of [`XBlock`], as words: the kind of X is the instruction set's.
-    words: Vec<u32>,
+    words: Aligned<u32>,
     /// Sum of each half block, and of each block: [rows × blocks × (low half, high half, whole)].
     sums: Vec<f32>,
 }
@@ -31,7 +39,8 @@ impl Operand {
         self.resize(compute.isa(), rows, inputs);
         let isa = compute.isa();
         let (words, sums) = (self.row_words(), self.blocks * SUMS);
-        let (all_words, all_sums) = (Disjoint::new(&mut self.words), Disjoint::new(&mut self.sums));
+        let in_pairs = self.in_pairs;
+        let (all_words, all_sums) = (Disjoint::new(self.words.as_mut_slice()), Disjoint::new(&mut self.sums));
         let chunk = rows.div_ceil(4 * compute.threads()).max(8);
         compute.pool().each(rows.div_ceil(chunk), &|index| {
             let first = index * chunk;
@@ -39,13 +48,20 @@ impl Operand {
             // SAFETY: each item has its own rows.
             let (words, sums) =
                 unsafe { (all_words.part(first * words, count * words), all_sums.part(first * sums, count * sums)) };
-            dispatch(isa, Round { values: &values[first * inputs..][..count * inputs], inputs, words, sums });
+            let round = Round { values: &values[first * inputs..][..count * inputs], inputs, words, sums };
+            match in_pairs {
+                #[cfg(target_arch = "x86_64")]
+                true => dispatch_bf16(isa, RoundToPairs(round)),
+                _ => dispatch(isa, round),
+            }
         });
     }
 
     fn resize(&mut self, isa: Isa, rows: usize, inputs: usize) {
         (self.isa, self.rows, self.inputs, self.blocks) = (Some(isa), rows, inputs, inputs.div_ceil(BLOCK));
-        self.words.resize(rows * self.row_words(), 0);
+        self.in_pairs = isa == Isa::Amx && rows >= AMX_ROWS_MIN;
+        // Whole tiles of rows can be loaded; what lies past the last row is of no account.
+        self.words.grow(rows.next_multiple_of(TILE_ROWS) * self.row_words());
         self.sums.resize(rows * self.blocks * SUMS, 0.0);
     }
 
@@ -69,9 +85,23 @@ impl Operand {
         self.blocks * BLOCK / 2 * words_of_x(self.isa.unwrap_or(Isa::Scalar))
     }
 
+    /// The blocks hold pairs of neighbouring inputs, for [`Operand::tile_rows`].
+    pub(super) fn in_pairs(&self) -> bool {
+        self.in_pairs
+    }
+
     /// A row as words.
     pub(super) fn words(&self, row: usize) -> &[u32] {
-        &self.words[row * self.row_words()..][..self.row_words()]
+        &self.words.as_slice()[row * self.row_words()..][..self.row_words()]
+    }
+
+    /// For tiles of rows from `row` on, a multiple of [`TILE_ROWS`]: the words from `block` of that row to the end, and the
+    /// distance between rows in bytes. Memory reaches to the end of the last whole tile.
+    pub(super) fn tile_rows(&self, row: usize, block: usize) -> (&[u32], usize) {
+        debug_assert!(self.in_pairs && row.is_multiple_of(TILE_ROWS) && row < self.rows);
+        let words = self.row_words();
+        let end = self.rows.next_multiple_of(TILE_ROWS) * words;
+        (&self.words.as_slice()[row * words + block * BLOCK / 2..end], words * size_of::<u32>())
     }
 
     /// The blocks of a row, for the instruction set for which it was set.
@@ -99,33 +129,73 @@ impl Kernel for Round<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
         let blocks = from_words_mut::<S::X>(self.words).as_chunks_mut::<DUOS>().0.as_chunks_mut::<2>().0;
-        let blocks_a_row = self.inputs.div_ceil(BLOCK);
-        let rows = blocks
-            .chunks_exact_mut(blocks_a_row)
-            .zip(self.sums.as_chunks_mut::<SUMS>().0.chunks_exact_mut(blocks_a_row));
-        for (row, (blocks, sums)) in self.values.chunks_exact(self.inputs).zip(rows) {
-            for (index, (block, sums)) in blocks.iter_mut().zip(sums).enumerate() {
-                let from = &row[index * BLOCK..];
-                match from.first_chunk::<BLOCK>() {
-                    Some(from) => round_block(simd, from, block, sums),
-                    None => {
-                        let mut padded = [0.0; BLOCK];
-                        padded[..from.len()].copy_from_slice(from);
-                        round_block(simd, &padded, block, sums);
-                    }
-                }
-            }
+        let blocks = blocks.iter_mut().zip(self.sums.as_chunks_mut::<SUMS>().0);
+        for ((to, sums), from) in blocks.zip(Blocks::new(self.values, self.inputs)) {
+            let values = round_block(simd, &from, sums);
+            *to = simd.pack_block(values);
         }
     }
 }
 
+/// The same for AMX: pairs in natural order.
+#[cfg(target_arch = "x86_64")]
+struct RoundToPairs<'a>(Round<'a>);
+
+#[cfg(target_arch = "x86_64")]
+impl Bf16Kernel for RoundToPairs<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self, simd: Avx512Bf16) {
+        let blocks = self.0.words.as_chunks_mut::<LANES>().0.iter_mut().zip(self.0.sums.as_chunks_mut::<SUMS>().0);
+        for ((to, sums), from) in blocks.zip(Blocks::new(self.0.values, self.0.inputs)) {
+            let values = round_block(simd, &from, sums);
+            simd.pack_pairs(values, to);
+        }
+    }
+}
+
+/// The blocks of rows, the last one of each row padded with zeros.
+struct Blocks<'a> {
+    rows: &'a [f32],
+    inputs: usize,
+    /// Next input of the first row.
+    next: usize,
+}
+
+impl<'a> Blocks<'a> {
+    fn new(rows: &'a [f32], inputs: usize) -> Self {
+        Self { rows, inputs, next: 0 }
+    }
+}
+
+impl Iterator for Blocks<'_> {
+    type Item = [[f32; LANES]; 2];
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<Self::Item> {
+        let row = self.rows.get(..self.inputs).filter(|row| !row.is_empty())?;
+        let from = &row[self.next..];
+        let mut block = [[0.0; LANES]; 2];
+        match from.first_chunk::<BLOCK>() {
+            Some(whole) => block.as_flattened_mut().copy_from_slice(whole),
+            None => block.as_flattened_mut()[..from.len()].copy_from_slice(from),
+        }
+        self.next += BLOCK;
+        if self.next >= self.inputs {
+            (self.rows, self.next) = (&self.rows[self.inputs..], 0);
+        }
+        Some(block)
+    }
+}
+
+/// Rounds a block and fills in its sums.
 #[inline(always)]
-fn round_block<S: Simd>(simd: S, from: &[f32; BLOCK], to: &mut XBlock<S::X>, sums: &mut [f32; SUMS]) {
-    let lanes = from.as_chunks::<LANES>().0;
-    let values = [simd.round_bf16(simd.load(&lanes[0])), simd.round_bf16(simd.load(&lanes[1]))];
-    *to = simd.pack_block(values);
+fn round_block<S: Simd>(simd: S, from: &[[f32; LANES]; 2], sums: &mut [f32; SUMS]) -> [S::F; 2] {
+    let values = [simd.round_bf16(simd.load(&from[0])), simd.round_bf16(simd.load(&from[1]))];
     let mut rounded = [[0.0; LANES]; 2];
     simd.store(values[0], &mut rounded[0]);
     simd.store(values[1], &mut rounded[1]);
     *sums = definition::block_sums(&rounded);
+    values
 }

@@ -36,6 +36,22 @@ pub fn run_bf16<K: Kernel>(kernel: K) -> K::Output {
     unsafe { inner(kernel) }
 }
 
+/// As [`Kernel`], for kernels that are written for this instruction set alone.
+pub trait Bf16Kernel {
+    type Output;
+    fn run(self, simd: Avx512Bf16) -> Self::Output;
+}
+
+/// Runs `kernel` compiled for AVX-512 with BF16. The caller has checked that the processor has it.
+pub fn run_for_bf16<K: Bf16Kernel>(kernel: K) -> K::Output {
+    #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
+    fn inner<K: Bf16Kernel>(kernel: K) -> K::Output {
+        kernel.run(Avx512Bf16(()))
+    }
+    // SAFETY: `dispatch_bf16` passes only instruction sets that `Isa::is_available` found.
+    unsafe { inner(kernel) }
+}
+
 /// Wraps intrinsics: holding the token proves that they may be used, and array references prove the memory.
 macro_rules! sound {
     ($body:expr) => {
@@ -248,5 +264,33 @@ impl Simd for Avx512Bf16 {
     #[inline(always)]
     fn store_duo(self, duo: Self::Duo, to: &mut Self::Stored) {
         sound!(_mm512_storeu_si512(to.as_mut_ptr().cast(), duo))
+    }
+}
+
+/// What AMX needs: pairs of neighbouring inputs, the earlier one in the low half of a lane.
+impl Avx512Bf16 {
+    /// Codes of two pairs of inputs: those of the duos' first neighbours, then those of their second ones.
+    #[inline(always)]
+    pub fn pairs_of_duos(self, even: __m512i, odd: __m512i, to: &mut [[u32; LANES]; 2]) {
+        const HIGH: __mmask32 = 0xaaaa_aaaa;
+        sound!({
+            let first = _mm512_mask_blend_epi16(HIGH, _mm512_srli_epi32::<16>(even), odd);
+            let second = _mm512_mask_blend_epi16(HIGH, even, _mm512_slli_epi32::<16>(odd));
+            _mm512_storeu_si512(to[0].as_mut_ptr().cast(), first);
+            _mm512_storeu_si512(to[1].as_mut_ptr().cast(), second);
+        })
+    }
+
+    /// A block of activations, exact in bf16; the values are those of inputs 0 … 15 and 16 … 31.
+    #[inline(always)]
+    pub fn pack_pairs(self, values: [__m512; 2], to: &mut [u32; LANES]) {
+        const EVEN: [i32; LANES] = [0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30];
+        const ODD: [i32; LANES] = [1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31];
+        sound!({
+            let even = _mm512_permutex2var_ps(values[0], _mm512_loadu_si512(EVEN.as_ptr().cast()), values[1]);
+            let odd = _mm512_permutex2var_ps(values[0], _mm512_loadu_si512(ODD.as_ptr().cast()), values[1]);
+            let even = _mm512_srli_epi32::<16>(_mm512_castps_si512(even));
+            _mm512_storeu_si512(to.as_mut_ptr().cast(), _mm512_or_si512(even, _mm512_castps_si512(odd)));
+        })
     }
 }
