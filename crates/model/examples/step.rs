@@ -55,7 +55,7 @@ fn main() {
         );
     };
     run(&mut model, &mut kv, &mut logits, "prefill512", 1, 512, 0, 5, true);
-    run(&mut model, &mut kv, &mut logits, "decode1@128", 1, 1, 128, 101, true);
+    run(&mut model, &mut kv, &mut logits, "decode1@128", 1, 1, 128, 1501, true);
     run(&mut model, &mut kv, &mut logits, "decode2@128", 2, 1, 128, 61, true);
     run(&mut model, &mut kv, &mut logits, "decode4@128", 4, 1, 128, 61, true);
     run(&mut model, &mut kv, &mut logits, "decode8@128", 8, 1, 128, 41, true);
