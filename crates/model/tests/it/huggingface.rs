@@ -232,6 +232,18 @@ fn missing_files_and_pickles_are_named() {
 
 #[cfg(unix)]
 #[test]
+fn texts_are_not_read_past_their_limit() {
+    let folder = tiny_folder();
+    let long = std::fs::OpenOptions::new().write(true).open(folder.path().join("tokenizer.json")).unwrap();
+    long.set_len((64 << 20) + 1).unwrap();
+    assert_refused(
+        "a long text",
+        Checkpoint::open(folder.path()),
+        "`tokenizer.json` has 67108865 bytes, over the limit",
+    );
+}
+
+#[test]
 fn links_are_followed_inside_the_folder_and_the_hub_cache_only() {
     use std::os::unix::fs::symlink;
     let outside = tiny_folder();
