@@ -59,9 +59,6 @@ fn method(state: &mut State, value: &Value, name: &str, arguments: &[Value]) -> 
             return Err(Error::new(ErrorKind::InvalidOperation, "`format` with such a width is not supported"));
         }
     }
-    // The engine charges for the text that a method is called on and for its result; a search reads its argument too.
-    let argument_bytes: usize = arguments.iter().filter_map(Value::as_str).map(str::len).sum();
-    state.consume_fuel((argument_bytes / 64) as u64)?;
     minijinja_contrib::pycompat::unknown_method_callback(state, value, name, arguments)
 }
 

@@ -153,18 +153,22 @@ fn compile(source: String) -> Result<Environment<'static>, Error> {
     if source.len() > SOURCE_BYTES_MAX {
         return Err(Error::Template(format!("{} bytes are over the limit of {SOURCE_BYTES_MAX}", source.len())));
     }
+    on_large_stack(move || parse(&source))?.map_err(|error| broken(&error))
+}
+
+fn parse(source: &str) -> Result<Environment<'static>, minijinja::Error> {
     let mut environment = Environment::new();
-    let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
-    let syntax = syntax.map_err(|error| broken(&error))?;
-    let source = guard::rewrite(&without_generation_tags(source), &syntax).map_err(|error| broken(&error))?;
+    let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?;
+    let source = guard::rewrite(&without_generation_tags(source), &syntax)?;
     environment.set_syntax(syntax);
     environment.set_recursion_limit(RECURSION);
     functions::add(&mut environment);
     functions::add_guards(&mut environment, VALUE_BYTES, Instant::now() + TIME);
-    on_large_stack(move || environment.add_template_owned(NAME, source).map(|()| environment))?
-        .map_err(|error| broken(&error))
+    environment.add_template_owned(NAME, source)?;
+    Ok(environment)
 }
 
+/// Panics of the parser (on an error far to the right of a line, where arithmetic is checked) are errors too.
 fn on_large_stack<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
     let thread = std::thread::Builder::new().name("chat template".to_owned()).stack_size(PARSER_STACK_BYTES);
     let thread = thread.spawn(work).map_err(|error| Error::Template(format!("no thread to parse it: {error}")))?;
@@ -172,8 +176,8 @@ fn on_large_stack<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 }
 
 /// `{% generation %}` marks what a trainer learns from; here it stands for nothing.
-fn without_generation_tags(source: String) -> String {
-    let mut text = source;
+fn without_generation_tags(source: &str) -> String {
+    let mut text = source.to_owned();
     for (tag, instead) in [("generation", "if true"), ("endgeneration", "endif")] {
         for open in ["{%", "{%-"] {
             for close in ["%}", "-%}"] {

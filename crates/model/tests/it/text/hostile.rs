@@ -122,6 +122,12 @@ fn deep_nesting_does_not_exhaust_the_stack() {
 }
 
 #[test]
+fn an_error_far_to_the_right_is_an_error() {
+    check(&format!("{}{{{{ '", " ".repeat(70_000)));
+    check(&format!("{}{{% if %}}", "x".repeat(70_000)));
+}
+
+#[test]
 fn attributes_lead_nowhere() {
     for path in [
         "''.__class__.__mro__",
