@@ -6,6 +6,9 @@ use std::ptr::NonNull;
 
 /// Alignment of every buffer: one cache line, one vector register, one tile row.
 const ALIGNMENT: usize = 64;
+/// Alignment that is asked of the allocator. It gives large zeroed memory of this alignment straight from the operating
+/// system, page by page as it is written; to align it more, it would write all of it.
+const ALLOCATED: usize = 16;
 
 /// Plain numbers without padding, for which any bits are a value.
 pub(crate) trait Number: Copy + Send + Sync {}
@@ -32,10 +35,19 @@ pub(crate) fn from_words_mut<T: Number>(words: &mut [u32]) -> &mut [T] {
 }
 
 /// A zeroed buffer whose pages become resident when they are first written.
+///
+/// ```text
+/// allocated                                      allocated + len + SPARE
+/// | up to SPARE bytes | start … start + len      |
+/// ```
 pub(crate) struct Aligned<T: Number> {
+    allocated: NonNull<u8>,
     start: NonNull<T>,
     len: usize,
 }
+
+/// Bytes before `start` at the most.
+const SPARE: usize = ALIGNMENT - ALLOCATED;
 
 // SAFETY: it owns its memory, like a Vec.
 unsafe impl<T: Number> Send for Aligned<T> {}
@@ -45,18 +57,23 @@ unsafe impl<T: Number> Sync for Aligned<T> {}
 impl<T: Number> Aligned<T> {
     pub(crate) fn zeroed(len: usize) -> Self {
         if len == 0 {
-            return Self { start: NonNull::dangling(), len };
+            return Self { allocated: NonNull::dangling(), start: NonNull::dangling(), len };
         }
         let layout = Self::layout(len);
         // SAFETY: the layout's size is not zero.
-        let start = unsafe { alloc_zeroed(layout) };
-        let Some(start) = NonNull::new(start.cast::<T>()) else { handle_alloc_error(layout) };
-        Self { start, len }
+        let allocated = unsafe { alloc_zeroed(layout) };
+        let Some(allocated) = NonNull::new(allocated) else { handle_alloc_error(layout) };
+        let skipped = allocated.addr().get().wrapping_neg() % ALIGNMENT;
+        debug_assert!(skipped <= SPARE);
+        // SAFETY: the address is a multiple of ALLOCATED, so at most SPARE bytes are skipped, which the layout has to spare.
+        let start = unsafe { allocated.add(skipped) }.cast::<T>();
+        Self { allocated, start, len }
     }
 
     fn layout(len: usize) -> Layout {
-        Layout::array::<T>(len)
-            .and_then(|layout| layout.align_to(ALIGNMENT))
+        len.checked_mul(size_of::<T>())
+            .and_then(|bytes| bytes.checked_add(SPARE))
+            .and_then(|bytes| Layout::from_size_align(bytes, ALLOCATED).ok())
             .expect("invariant: buffer sizes were checked against the memory limit")
     }
 
@@ -88,7 +105,7 @@ impl<T: Number> Drop for Aligned<T> {
     fn drop(&mut self) {
         if self.len > 0 {
             // SAFETY: allocated in `zeroed` with this layout.
-            unsafe { dealloc(self.start.as_ptr().cast(), Self::layout(self.len)) };
+            unsafe { dealloc(self.allocated.as_ptr(), Self::layout(self.len)) };
         }
     }
 }
@@ -137,6 +154,26 @@ mod tests {
             buffer.as_mut_slice().iter_mut().enumerate().for_each(|(i, x)| *x = i as f32);
             assert_eq!(buffer.as_slice().last().copied().unwrap_or(0.0), len.saturating_sub(1) as f32);
         }
+    }
+
+    /// Bytes of this process in memory.
+    #[cfg(target_os = "linux")]
+    fn resident() -> usize {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() * 1024
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn memory_becomes_resident_when_it_is_written() {
+        let before = resident();
+        let mut buffer = Aligned::<u16>::zeroed(1 << 29);
+        let allocated = resident();
+        assert!(allocated < before + (256 << 20), "{before} bytes became {allocated} by a buffer that nobody wrote");
+        buffer.as_mut_slice()[1 << 28..][..48 << 20].fill(1);
+        let written = resident();
+        assert!(written > allocated + (32 << 20), "{allocated} bytes became {written} by writing 96 MiB");
     }
 
     #[test]

@@ -6,4 +6,5 @@ mod limits;
 mod model;
 mod sampling;
 mod scheduler;
+mod smollm2;
 mod streams;

@@ -14,21 +14,21 @@ fn fixture(name: &str) -> PathBuf {
 
 /// How an engine differs from the plain one.
 #[derive(Clone)]
-struct Variant {
-    isa: Option<&'static str>,
-    threads: usize,
-    blocks: usize,
-    settings: Settings,
+pub struct Variant {
+    pub isa: Option<&'static str>,
+    pub threads: usize,
+    pub blocks: usize,
+    pub settings: Settings,
 }
 
 impl Variant {
     /// Whole prompts, no cache, one thread, ample memory.
-    fn plain() -> Self {
+    pub fn plain() -> Self {
         let settings = Settings { prefix_cache: false, step_target_ms: 0, ..Settings::default() };
         Self { isa: None, threads: 1, blocks: 600, settings }
     }
 
-    fn start(&self, name: &str) -> (Engine, Handle) {
+    pub fn start(&self, name: &str) -> (Engine, Handle) {
         let compute = orrery_model::compute(self.isa, Some(self.threads)).expect("compute");
         let model = Model::load(&fixture(name), LoadSettings::default(), compute, &mut |_| {}).expect("a model");
         let (tokenizer, template) = (model.tokenizer().clone(), model.template().clone());
@@ -64,7 +64,7 @@ fn requests() -> Vec<Request> {
 }
 
 /// Outcomes when all requests are submitted at once, each of them `times` times; the number of cached tokens is left out.
-async fn together(handle: &Handle, requests: &[Request], times: usize) -> Vec<Outcome> {
+pub async fn together(handle: &Handle, requests: &[Request], times: usize) -> Vec<Outcome> {
     let submit = |request: &Request| tokio::spawn(collect(handle.submit(request.clone()).expect("accepted")));
     let tasks: Vec<_> = (0..times).flat_map(|_| requests.iter().map(submit)).collect();
     let mut outcomes = Vec::new();

@@ -46,11 +46,19 @@ fn reserved(character: char) -> bool {
     RESERVED.contains(&character)
 }
 
+/// Most texts that are left whole; templates look for a handful. Each costs a comparison wherever a special token could
+/// begin.
+const LITERALS_MAX: usize = 64;
+
 /// Marks messages for one model.
 #[derive(Debug, Default)]
 pub(super) struct Escape {
-    /// Special tokens.
+    /// Special tokens, sorted.
     special: Vec<String>,
+    /// Where each special token could be cut in two: (token, byte), sorted by what comes after.
+    tails: Vec<(u32, u32)>,
+    /// Bytes of the longest special token.
+    longest: usize,
     /// Characters that begin one, in both cases.
     firsts: StandIns,
     /// Texts that a template looks for in messages (`</think>`) and that are left whole.
@@ -60,7 +68,8 @@ pub(super) struct Escape {
 impl Escape {
     /// `special`: the special tokens' texts. `literals`: candidates for texts that may stay whole although they begin
     /// like a special token; those that are not safe are dropped.
-    pub(super) fn new(special: Vec<String>, literals: impl IntoIterator<Item = String>) -> Self {
+    pub(super) fn new(mut special: Vec<String>, literals: impl IntoIterator<Item = String>) -> Self {
+        special.sort_unstable();
         let mut firsts: Vec<char> = special
             .iter()
             .filter_map(|token| token.chars().next())
@@ -68,8 +77,15 @@ impl Escape {
             .collect();
         firsts.sort_unstable();
         firsts.dedup();
-        let mut escape = Self { special, firsts: StandIns(firsts.into()), literals: Vec::new() };
-        let literals = literals.into_iter().filter(|literal| escape.harmless(literal)).collect();
+        let cuts = |(index, token): (u32, &String)| -> Vec<(u32, u32)> {
+            token.char_indices().skip(1).map(|(at, _)| (index, at as u32)).collect()
+        };
+        let mut tails: Vec<(u32, u32)> = (0..).zip(&special).flat_map(cuts).collect();
+        let tail = |(index, at): (u32, u32)| &special[index as usize][at as usize..];
+        tails.sort_unstable_by(|a, b| tail(*a).cmp(tail(*b)));
+        let longest = special.iter().map(String::len).max().unwrap_or(0);
+        let mut escape = Self { special, tails, longest, firsts: StandIns(firsts.into()), literals: Vec::new() };
+        let literals = literals.into_iter().filter(|literal| escape.harmless(literal)).take(LITERALS_MAX).collect();
         escape.literals = literals;
         escape
     }
@@ -88,7 +104,7 @@ impl Escape {
         let mut characters = literal.chars();
         characters.next().is_some_and(|first| self.begins(first))
             && !characters.any(|character| self.begins(character))
-            && !self.special.iter().any(|token| token.starts_with(literal) || literal.starts_with(token.as_str()))
+            && !self.meets(self.special.len(), |index| self.special[index].as_str(), literal)
     }
 
     /// The marked text. Reserved characters that were there are removed.
@@ -124,15 +140,26 @@ impl Escape {
 
     /// Whether the text, trimmed or not, could go on where a template has begun a special token.
     fn completes(&self, text: &str) -> bool {
-        [text, text.trim()].iter().any(|text| {
-            !text.is_empty()
-                && self.special.iter().any(|token| {
-                    token.char_indices().skip(1).any(|(at, _)| {
-                        let tail = &token[at..];
-                        text.starts_with(tail) || tail.starts_with(text)
-                    })
-                })
-        })
+        let tail = |index: usize| {
+            let (token, at) = self.tails[index];
+            &self.special[token as usize][at as usize..]
+        };
+        [text, text.trim()].iter().any(|text| !text.is_empty() && self.meets(self.tails.len(), tail, text))
+    }
+
+    /// Whether one of `count` sorted texts is the beginning of `text`, or the other way round.
+    fn meets<'s>(&self, count: usize, text_of: impl Fn(usize) -> &'s str, text: &str) -> bool {
+        let not_before = |text: &str| {
+            let (mut low, mut high) = (0, count);
+            while low < high {
+                let middle = low.midpoint(high);
+                if text_of(middle) < text { low = middle + 1 } else { high = middle }
+            }
+            (low < count).then(|| text_of(low))
+        };
+        let ends = text.char_indices().map(|(at, character)| at + character.len_utf8());
+        not_before(text).is_some_and(|other| other.starts_with(text))
+            || ends.take_while(|end| *end <= self.longest).any(|end| not_before(&text[..end]) == Some(&text[..end]))
     }
 }
 

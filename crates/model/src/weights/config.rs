@@ -3,17 +3,10 @@
 use super::hyper::within_window;
 use super::{Hyper, RopeScaling};
 use crate::Error;
+use crate::arch::{self, Class, Window};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::path::Path;
-
-/// Architecture class, `model_type`, and the architecture here.
-const CLASSES: [(&str, &str, &str); 4] = [
-    ("LlamaForCausalLM", "llama", "llama"),
-    ("MistralForCausalLM", "mistral", "llama"),
-    ("Qwen2ForCausalLM", "qwen2", "qwen2"),
-    ("Qwen3ForCausalLM", "qwen3", "qwen3"),
-];
 
 /// What `config.json` says beyond the hyper-parameters.
 pub(super) struct Config {
@@ -58,10 +51,10 @@ fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<O
 pub(super) fn parse(path: &Path, json: &str) -> Result<Config, Error> {
     let malformed = |reason: String| Error::Malformed { path: path.to_owned(), reason };
     let raw: Raw = serde_json::from_str(json).map_err(|error| malformed(error.to_string()))?;
-    let (model_type, architecture) = architecture(&raw)?;
+    let (architecture, class) = architecture(&raw)?;
     refuse_variants(&raw)?;
     let derived = raw.hidden_size.checked_div(raw.num_attention_heads).unwrap_or(0);
-    let head_dim = raw.head_dim.unwrap_or(if model_type == "qwen3" { 128 } else { derived });
+    let head_dim = raw.head_dim.or(class.head_dim).unwrap_or(derived);
     let (rope_theta, rope_scaling) = rope(&raw).map_err(|error| match error {
         RopeError::Malformed(reason) => malformed(reason),
         RopeError::Unsupported(error) => error,
@@ -72,14 +65,11 @@ pub(super) fn parse(path: &Path, json: &str) -> Result<Config, Error> {
         layers: raw.num_hidden_layers,
         hidden: raw.hidden_size,
         heads: raw.num_attention_heads,
-        kv_heads: raw.num_key_value_heads.unwrap_or(match model_type {
-            "mistral" => 8,
-            _ => raw.num_attention_heads,
-        }),
+        kv_heads: raw.num_key_value_heads.or(class.kv_heads).unwrap_or(raw.num_attention_heads),
         head_dim,
         intermediate: raw.intermediate_size,
         vocabulary: raw.vocab_size,
-        context: context(&raw, model_type, &rope_scaling),
+        context: context(&raw, class.window, &rope_scaling),
         rms_eps: raw.rms_norm_eps.unwrap_or(1e-6) as f32,
         rope_theta,
         rope_scaling,
@@ -92,17 +82,17 @@ pub(super) fn parse(path: &Path, json: &str) -> Result<Config, Error> {
     }
 }
 
-/// The model type and the architecture here: by class, or by `model_type` where no class is named.
-fn architecture(raw: &Raw) -> Result<(&'static str, &'static str), Error> {
+/// The architecture's name here and its class: by class, or by `model_type` where no class is named.
+fn architecture(raw: &Raw) -> Result<(&'static str, &'static Class), Error> {
     let class = raw.architectures.as_deref().and_then(<[String]>::first);
-    let row = match (class, &raw.model_type) {
-        (Some(class), _) => CLASSES.iter().find(|row| row.0 == class),
-        (None, Some(model_type)) => CLASSES.iter().find(|row| row.1 == model_type),
-        (None, None) => None,
+    let wanted = |row: &Class| match (class, &raw.model_type) {
+        (Some(class), _) => row.name == class,
+        (None, model_type) => Some(row.model_type) == model_type.as_deref(),
     };
-    row.map(|row| (row.1, row.2)).ok_or_else(|| {
+    arch::classes().find(|(_, row)| wanted(row)).ok_or_else(|| {
         let found = class.or(raw.model_type.as_ref()).map_or("none", String::as_str);
-        unsupported("architecture", found, &CLASSES.map(|row| row.0).join(", "))
+        let supported = arch::classes().map(|(_, row)| row.name).collect::<Vec<_>>();
+        unsupported("architecture", found, &supported.join(", "))
     })
 }
 
@@ -123,16 +113,18 @@ fn unsupported(what: &'static str, found: &str, supported: &str) -> Error {
 }
 
 /// The longest context: the trained one, what YaRN stretches it to, and no more than a sliding window.
-fn context(raw: &Raw, model_type: &str, scaling: &RopeScaling) -> usize {
+fn context(raw: &Raw, window: Window, scaling: &RopeScaling) -> usize {
     let trained = raw.max_position_embeddings;
     let context = match scaling {
         RopeScaling::Yarn { factor, original_context, .. } => trained.max((factor * original_context) as usize),
         _ => trained,
     };
-    let slides = match model_type {
-        "mistral" => true,
-        "llama" => false,
-        _ => raw.use_sliding_window == Some(true) && raw.max_window_layers.unwrap_or(28) < raw.num_hidden_layers,
+    let slides = match window {
+        Window::Always => true,
+        Window::Never => false,
+        Window::WhereAsked => {
+            raw.use_sliding_window == Some(true) && raw.max_window_layers.unwrap_or(28) < raw.num_hidden_layers
+        }
     };
     // The classes' default where the key is absent: 4096.
     match raw.sliding_window.unwrap_or(Some(4096)) {

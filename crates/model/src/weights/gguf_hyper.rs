@@ -2,11 +2,12 @@
 
 use super::file::WeightFile;
 use super::gguf::{self, Value};
-use super::hyper::{ARCHITECTURES, within_window};
+use super::hyper::within_window;
 use super::{Checkpoint, GgufText, Hyper, RopeScaling, Stored, TextSource};
-use crate::Error;
+use crate::{Error, arch};
 use orrery_kernels::quant::{Format, dequantize};
 use std::collections::HashMap;
+use std::fmt::Write;
 use std::path::Path;
 
 /// Frequency factors of the rotary embedding, which converters write as a tensor.
@@ -76,22 +77,28 @@ impl Keys<'_> {
     }
 }
 
-/// A value for a message, cut to a readable length.
+/// A value for a message, cut to a readable length; no more than that is written of a long one.
 fn shorten(value: &Value) -> String {
-    let shown = format!("{value:?}");
-    match shown.char_indices().nth(60) {
-        Some((at, _)) => format!("{}…", &shown[..at]),
-        None => shown,
+    struct Short(String);
+    impl std::fmt::Write for Short {
+        fn write_str(&mut self, text: &str) -> std::fmt::Result {
+            self.0.push_str(text);
+            if self.0.len() > 240 { Err(std::fmt::Error) } else { Ok(()) }
+        }
+    }
+    let mut shown = Short(String::new());
+    let _ = write!(shown, "{value:?}");
+    match shown.0.char_indices().nth(60) {
+        Some((at, _)) => format!("{}…", &shown.0[..at]),
+        None => shown.0,
     }
 }
 
 fn hyper(keys: &mut Keys<'_>, tensors: &[Stored], factors: Option<Vec<f32>>) -> Result<Hyper, Error> {
     let file = keys.file;
     let missing = || file.malformed("key `general.architecture` is missing".to_owned());
-    let architecture = keys.text("general.architecture")?.ok_or_else(missing)?;
-    if !ARCHITECTURES.contains(&architecture.as_str()) {
-        return Err(unsupported("architecture", architecture, ARCHITECTURES.join(", ")));
-    }
+    let row = arch::find(&keys.text("general.architecture")?.ok_or_else(missing)?)?;
+    let architecture = row.name;
     if keys.size("split.count")?.is_some_and(|count| count > 1) {
         let found = "one part of a split file".to_owned();
         return Err(unsupported(
@@ -133,10 +140,10 @@ fn hyper(keys: &mut Keys<'_>, tensors: &[Stored], factors: Option<Vec<f32>>) -> 
         context: window.map_or(trained, |window| within_window(trained, window)),
         rms_eps: keys.float(&key("attention.layer_norm_rms_epsilon"))?.unwrap_or(1e-5) as f32,
         rope_theta: keys.float(&key("rope.freq_base"))?.unwrap_or(10_000.0),
-        rope_scaling: rope_scaling(keys, &architecture, trained, factors)?,
+        rope_scaling: rope_scaling(keys, architecture, trained, factors)?,
         rope_dim: keys.size(&key("rope.dimension_count"))?.unwrap_or(head_dim),
-        rope_interleaved: architecture == "llama",
-        architecture,
+        rope_interleaved: row.gguf_interleaved,
+        architecture: architecture.to_owned(),
     })
 }
 
@@ -233,6 +240,7 @@ fn text(keys: &mut Keys<'_>, vocabulary: usize) -> Result<GgufText, Error> {
         bos: id("bos_token_id")?,
         eos: id("eos_token_id")?,
         eot: id("eot_token_id")?,
+        eom: id("eom_token_id")?,
         unknown: id("unknown_token_id")?,
         padding: id("padding_token_id")?,
         model: keys.text(&ggml("model"))?.unwrap_or_default(),

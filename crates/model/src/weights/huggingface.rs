@@ -11,8 +11,9 @@ use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
-/// Largest JSON or template file of a folder, in bytes; the largest tokenizers have about 35 MB.
-const TEXT_BYTES_MAX: u64 = 256 << 20;
+/// Largest JSON or template file of a folder, in bytes; the largest tokenizers have about 35 MB. Parsed, a hostile one
+/// takes tens of times its size.
+const TEXT_BYTES_MAX: u64 = 64 << 20;
 /// Most shards; the largest public models have under 200. Each stays open while the model loads.
 const SHARDS_MAX: usize = 512;
 

@@ -3,7 +3,7 @@
 /// Hyper-parameters of a decoder-only transformer, the same for every source.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Hyper {
-    /// `llama`, `qwen2`, `qwen3`.
+    /// Its name in the registry of architectures.
     pub architecture: String,
     pub layers: usize,
     pub hidden: usize,
@@ -47,9 +47,6 @@ pub enum RopeScaling {
     /// Each frequency is divided by its factor (GGUF's `rope_freqs.weight`).
     Factors(Vec<f32>),
 }
-
-/// The architectures that files may name.
-pub(super) const ARCHITECTURES: [&str; 3] = ["llama", "qwen2", "qwen3"];
 
 /// Upper bounds, an order of magnitude above the largest models: they keep every product of sizes inside `usize`.
 const LAYERS_MAX: usize = 1 << 10;

@@ -148,6 +148,7 @@ pub struct GgufText {
     pub bos: Option<u32>,
     pub eos: Option<u32>,
     pub eot: Option<u32>,
+    pub eom: Option<u32>,
     pub unknown: Option<u32>,
     pub padding: Option<u32>,
     pub add_bos: Option<bool>,

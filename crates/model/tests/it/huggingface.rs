@@ -63,6 +63,18 @@ fn architectures_are_told_by_class_or_model_type() {
 }
 
 #[test]
+fn a_silent_configuration_means_what_its_class_says() {
+    let kv_heads = |class: &str| {
+        let silent =
+            json!({"architectures": [class], "num_attention_heads": 16, "head_dim": 2, "num_key_value_heads": null});
+        hyper_with(silent).kv_heads
+    };
+    assert_eq!((kv_heads("LlamaForCausalLM"), kv_heads("MistralForCausalLM")), (16, 8));
+    let head_dim = |class: &str| hyper_with(json!({"architectures": [class]})).head_dim;
+    assert_eq!((head_dim("LlamaForCausalLM"), head_dim("Qwen3ForCausalLM")), (4, 128));
+}
+
+#[test]
 fn the_head_is_tied_only_where_the_configuration_says_so() {
     let tied = open_with(json!({"tie_word_embeddings": true})).unwrap();
     assert!(tied.tensor("output.weight").is_none());
@@ -231,6 +243,18 @@ fn missing_files_and_pickles_are_named() {
 }
 
 #[cfg(unix)]
+#[test]
+fn texts_are_not_read_past_their_limit() {
+    let folder = tiny_folder();
+    let long = std::fs::OpenOptions::new().write(true).open(folder.path().join("tokenizer.json")).unwrap();
+    long.set_len((64 << 20) + 1).unwrap();
+    assert_refused(
+        "a long text",
+        Checkpoint::open(folder.path()),
+        "`tokenizer.json` has 67108865 bytes, over the limit",
+    );
+}
+
 #[test]
 fn links_are_followed_inside_the_folder_and_the_hub_cache_only() {
     use std::os::unix::fs::symlink;

@@ -64,6 +64,16 @@ fn header_lengths_are_held_against_the_file() {
         bytes.extend(b"{}");
         assert_refused(&length.to_string(), open_with(&bytes), "header of");
     }
+    let over = (16_u64 << 20) + 1;
+    let spaces = vec![b' '; over as usize];
+    assert_refused(
+        "over 16 MiB",
+        open_with(&[&over.to_le_bytes()[..], &spaces].concat()),
+        "at most 16777216 are possible",
+    );
+    let row = |index| format!("\"t{index}\":{{\"dtype\":\"F32\",\"shape\":[0],\"data_offsets\":[0,0]}}");
+    let rows = (0..=1 << 16).map(row).collect::<Vec<_>>().join(",");
+    assert_refused("rows", open_with(&safetensors(&format!("{{{rows}}}"), b"")), "over 65536 tensors");
     assert_refused("empty", open_with(b""), "too short");
     assert_refused("7 bytes", open_with(&[0; 7]), "too short");
 }

@@ -3,13 +3,18 @@
 use crate::support::{folder, json, load_on, log_probabilities, smollm2_path, tokens};
 use orrery_kernels::attention::BLOCK_TOKENS;
 use orrery_model::{Batch, Model, Span};
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 /// Rows of one step, so that the logits of a window do not all stand in memory.
 const STEP: usize = 128;
 
-fn model() -> Model {
-    let threads = std::thread::available_parallelism().unwrap().get();
-    load_on(smollm2_path(), None, threads)
+/// One for all tests here, which take turns: threads of several models would wait for each other's processors.
+fn model() -> MutexGuard<'static, Model> {
+    static MODEL: LazyLock<Mutex<Model>> = LazyLock::new(|| {
+        let threads = std::thread::available_parallelism().unwrap().get();
+        Mutex::new(load_on(smollm2_path(), None, threads))
+    });
+    MODEL.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What the model says of a token: its log-probability, and whether it is the likeliest.

@@ -7,6 +7,7 @@ use minijinja::{Environment, Error, ErrorKind, State, Value};
 use serde::Serialize;
 use serde_json::ser::{Formatter, PrettyFormatter};
 use std::io;
+use std::time::Instant;
 
 /// A template's `raise_exception`: the messages are not what it takes.
 #[derive(Debug, thiserror::Error)]
@@ -21,11 +22,19 @@ pub(super) fn add(environment: &mut Environment<'static>) {
     environment.add_function("raise_exception", raise_exception);
     environment.add_function("strftime_now", strftime_now);
     environment.add_filter("tojson", tojson);
+    // Templates ask `tools is iterable` and count what is; for minijinja, none is.
+    environment.add_test("iterable", |value: &Value| !value.is_none() && value.try_iter().is_ok());
 }
 
-/// The filters that `guard` puts into templates.
-pub(super) fn add_guards(environment: &mut Environment<'static>, weight_max: usize) {
-    let bounded = move |state: &State, value: Value| guard::check(state, &value, weight_max).map(|()| value);
+/// The filters that `guard` puts into templates. After `end` they fail: fuel bounds the work of any template, and time
+/// what fuel has been given for a long chat, and what it does not foresee.
+pub(super) fn add_guards(environment: &mut Environment<'static>, weight_max: usize, end: Instant) {
+    let bounded = move |state: &State, value: Value| {
+        if Instant::now() > end {
+            return Err(ErrorKind::OutOfFuel.into());
+        }
+        guard::check(state, &value, weight_max).map(|()| value)
+    };
     environment.add_filter(guard::BOUNDED, bounded);
     environment.add_filter(guard::STORED, move |state: &State, value: Value| {
         if guard::is_namespace(&value) {
@@ -141,5 +150,22 @@ impl Formatter for Spaced {
 
     fn begin_object_value<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
         writer.write_all(b": ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn past_its_time_a_template_fails() {
+        let now = Instant::now();
+        for (end, fails) in [(now + Duration::from_secs(3600), false), (now - Duration::from_millis(1), true)] {
+            let mut environment = Environment::new();
+            add_guards(&mut environment, 1000, end);
+            let found = environment.render_str("{{ [1] | bounded__ }}", ());
+            assert_eq!(found.is_err_and(|error| error.kind() == ErrorKind::OutOfFuel), fails);
+        }
     }
 }

@@ -3,11 +3,13 @@
 //! Sixty times `x = [x, x]` costs little, and then showing, comparing or joining `x` takes for ever. So the template's
 //! source is rewritten before it is compiled, token by token as minijinja reads it: wherever an expression can make a
 //! container, a filter is put behind that hands on its input unchanged and refuses a value which is too large, too
-//! deep, or contains a namespace (and so could contain itself).
+//! deep, or contains a namespace (and so could contain itself). The same filter charges for a value's size, so it stands
+//! too where minijinja reads a whole value and charges for a step: comparisons, tests, arguments and subscripts.
 //!
 //! ```text
 //! [x, x]   →  [x, x]|bounded__          {% set a = e %}  →  {% set a = (e)|bounded__ %}
-//! f(x)     →  f(x)|bounded__            a + b            →  a|bounded__ + b
+//! f(x)     →  f(x|bounded__)|bounded__  a + b            →  a|bounded__ + b
+//! a == b   →  a|bounded__ == b          d[x]             →  d[x|bounded__]|bounded__
 //! ```
 //!
 //! Start at [`rewrite`] and [`check`].
@@ -23,8 +25,8 @@ pub(super) const STORED: &str = "stored__";
 /// For the sides of a product: no container, so that lists are not repeated.
 pub(super) const FACTOR: &str = "factor__";
 
-/// Tokens of one tag: bounds how deep the parser and the compiler recurse.
-const TAG_TOKENS_MAX: usize = 2_000;
+/// Tokens of one tag: bounds how deep the parser and the compiler recurse, which takes time by the square of it.
+const TAG_TOKENS_MAX: usize = 1_000;
 /// `elif`s of a template, which nest in the syntax tree.
 const BRANCHES_MAX: usize = 500;
 /// Containers in containers.
@@ -33,6 +35,31 @@ const DEPTH_MAX: usize = 48;
 const VALUE_WEIGHT: usize = 32;
 /// Weight that one unit of fuel pays for.
 const WEIGHT_PER_FUEL: usize = 512;
+/// Texts in the source that are not worth a guard.
+const LITERAL_BYTES_FREE: usize = 64;
+/// Tests that look at no more than a value's kind; all others may read all of it.
+const CHEAP_TESTS: [&str; 17] = [
+    "defined",
+    "undefined",
+    "none",
+    "string",
+    "number",
+    "integer",
+    "int",
+    "float",
+    "boolean",
+    "true",
+    "false",
+    "mapping",
+    "sequence",
+    "iterable",
+    "odd",
+    "even",
+    "divisibleby",
+];
+/// Filters that read all items of their input and charge for their number alone.
+const READING_FILTERS: [&str; 11] =
+    ["select", "reject", "selectattr", "rejectattr", "map", "unique", "sort", "min", "max", "groupby", "dictsort"];
 
 /// A token and the bytes of the source that it stands for.
 struct Read<'s> {
@@ -105,16 +132,20 @@ fn guard_statement(tag: &[Read<'_>], insertions: &mut Insertions) {
         })
     };
     match keyword {
-        // A signature or a call is part of the statement: only what is inside its parentheses is expressions.
+        // A signature or a call is part of the statement: only what is inside its parentheses is expressions, and of a
+        // signature only the defaults.
         "macro" | "call" | "filter" => {
             let mut guards = Insertions::new();
             guard_expression(rest, &mut guards);
             let mut depth = 0usize;
+            let mut in_signature = keyword == "macro" || rest.first().is_some_and(|read| opens(&read.token));
             for read in rest {
                 depth = if opens(&read.token) { depth + 1 } else { depth.saturating_sub(closes(&read.token).into()) };
-                if depth == 0 {
+                let name = in_signature && depth == 1 && matches!(read.token, Token::Ident(_));
+                if depth == 0 || name {
                     guards.retain(|(at, _)| *at != read.end);
                 }
+                in_signature &= depth > 0 || !closes(&read.token);
             }
             insertions.extend(guards);
         }
@@ -144,6 +175,12 @@ fn guard_expression(tokens: &[Read<'_>], insertions: &mut Insertions) {
             token if closes(token) && !matches!(next, Some(Token::Assign)) && !next.is_some_and(goes_on) => {
                 insertions.push((read.end, format!("|{BOUNDED}")));
             }
+            Token::Ident(_) | Token::Str(_) | Token::String(_) if ends_operand(&read.token) => {
+                let short = !matches!(read.token, Token::Ident(_)) && read.end - read.start <= LITERAL_BYTES_FREE;
+                if !short && is_read(&tokens[index + 1..]) {
+                    insertions.push((read.end, format!("|{BOUNDED}")));
+                }
+            }
             Token::Plus => {
                 // A closing bracket has its guard already.
                 let names = operand.filter(|operand| matches!(operand.token, Token::Ident(_)));
@@ -158,6 +195,24 @@ fn guard_expression(tokens: &[Read<'_>], insertions: &mut Insertions) {
             }
             _ => {}
         }
+    }
+}
+
+/// Whether the operand before `rest` is read as a whole: compared, tested, filtered by its items, an argument or a
+/// subscript.
+fn is_read(rest: &[Read<'_>]) -> bool {
+    let word = |index: usize| match rest.get(index).map(|read| &read.token) {
+        Some(Token::Ident(word)) => *word,
+        _ => "",
+    };
+    match rest.first().map(|read| &read.token) {
+        Some(Token::Eq | Token::Ne | Token::Gt | Token::Gte | Token::Lt | Token::Lte) => true,
+        Some(Token::Comma | Token::ParenClose | Token::BracketClose) => true,
+        Some(Token::Pipe) => READING_FILTERS.contains(&word(1)),
+        Some(Token::Ident("in")) => true,
+        Some(Token::Ident("not")) => word(1) == "in",
+        Some(Token::Ident("is")) => !CHEAP_TESTS.contains(&word(if word(1) == "not" { 2 } else { 1 })),
+        _ => false,
     }
 }
 

@@ -1,9 +1,10 @@
 //! Chat templates by minijinja, with caps on work, memory and output. Start at [`ChatTemplate::render`].
 //!
 //! A template comes with the model and is not trusted: it can call nothing outside its own text but the few pure
-//! functions of [`functions`], and the fuel that it is given bounds its steps and its memory (64 bytes each). What it
-//! sees: `messages` (role and content, both strings), `add_generation_prompt`, `bos_token`, `eos_token`, and `tools` and
-//! `documents` as none. Messages are marked so that their text cannot become special tokens: see `escape`.
+//! functions of [`functions`], the fuel that it is given bounds its steps and its memory (64 bytes each), and a clock
+//! bounds what is left. What it sees: `messages` (role and content, both strings), `add_generation_prompt`, `bos_token`,
+//! `eos_token`, and `tools` and `documents` as none. Messages are marked so that their text cannot become special
+//! tokens: see `escape`.
 
 mod functions;
 mod guard;
@@ -17,6 +18,7 @@ use minijinja::syntax::SyntaxConfig;
 use minijinja::{Environment, ErrorKind, Value, context};
 use serde_json::Value as Json;
 use std::io;
+use std::time::{Duration, Instant};
 
 const NAME: &str = "chat";
 
@@ -28,6 +30,8 @@ const PARSER_STACK_BYTES: usize = 64 << 20;
 const FUEL: u64 = 200_000;
 const FUEL_PER_MESSAGE: u64 = 2_000;
 const FUEL_PER_CONTENT_UNIT: u64 = 32;
+/// Longest time of one rendering; an honest template takes milliseconds, and a second for the longest chats.
+const TIME: Duration = Duration::from_secs(5);
 /// Bytes that every rendering may write, and more for each byte of content.
 const OUTPUT_BYTES: usize = 1 << 20;
 const OUTPUT_PER_CONTENT_BYTE: usize = 4;
@@ -116,7 +120,7 @@ impl ChatTemplate {
         environment.set_fuel(Some(fuel(messages.len(), content_bytes)));
         let value_bytes =
             VALUE_BYTES + VALUE_BYTES_PER_MESSAGE * messages.len() + VALUE_BYTES_PER_CONTENT_BYTE * content_bytes;
-        functions::add_guards(&mut environment, value_bytes);
+        functions::add_guards(&mut environment, value_bytes, Instant::now() + TIME);
         let mut output = Capped { bytes: Vec::new(), max: OUTPUT_BYTES + OUTPUT_PER_CONTENT_BYTE * content_bytes };
         let messages: Vec<Value> = messages.iter().map(|message| self.mark(message)).collect();
         let context = context! {
@@ -149,18 +153,22 @@ fn compile(source: String) -> Result<Environment<'static>, Error> {
     if source.len() > SOURCE_BYTES_MAX {
         return Err(Error::Template(format!("{} bytes are over the limit of {SOURCE_BYTES_MAX}", source.len())));
     }
+    on_large_stack(move || parse(&source))?.map_err(|error| broken(&error))
+}
+
+fn parse(source: &str) -> Result<Environment<'static>, minijinja::Error> {
     let mut environment = Environment::new();
-    let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
-    let syntax = syntax.map_err(|error| broken(&error))?;
-    let source = guard::rewrite(&without_generation_tags(source), &syntax).map_err(|error| broken(&error))?;
+    let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?;
+    let source = guard::rewrite(&without_generation_tags(source), &syntax)?;
     environment.set_syntax(syntax);
     environment.set_recursion_limit(RECURSION);
     functions::add(&mut environment);
-    functions::add_guards(&mut environment, VALUE_BYTES);
-    on_large_stack(move || environment.add_template_owned(NAME, source).map(|()| environment))?
-        .map_err(|error| broken(&error))
+    functions::add_guards(&mut environment, VALUE_BYTES, Instant::now() + TIME);
+    environment.add_template_owned(NAME, source)?;
+    Ok(environment)
 }
 
+/// Panics of the parser (on an error far to the right of a line, where arithmetic is checked) are errors too.
 fn on_large_stack<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
     let thread = std::thread::Builder::new().name("chat template".to_owned()).stack_size(PARSER_STACK_BYTES);
     let thread = thread.spawn(work).map_err(|error| Error::Template(format!("no thread to parse it: {error}")))?;
@@ -168,8 +176,8 @@ fn on_large_stack<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 }
 
 /// `{% generation %}` marks what a trainer learns from; here it stands for nothing.
-fn without_generation_tags(source: String) -> String {
-    let mut text = source;
+fn without_generation_tags(source: &str) -> String {
+    let mut text = source.to_owned();
     for (tag, instead) in [("generation", "if true"), ("endgeneration", "endif")] {
         for open in ["{%", "{%-"] {
             for close in ["%}", "-%}"] {

@@ -72,7 +72,7 @@ pub(super) fn build(text: &GgufText) -> Result<Tokenizer, Error> {
         }
     };
     tokenizer.stop.extend(tokenizer.eos);
-    tokenizer.stop.extend(text.eot);
+    tokenizer.stop.extend(text.eot.into_iter().chain(text.eom));
     for name in END_NAMES {
         tokenizer.stop.extend(tokenizer.vocabulary.named(name).filter(|token| tokenizer.is_control(*token)));
     }
@@ -88,7 +88,7 @@ fn check_lengths(text: &GgufText) -> Result<(), Error> {
             return Err(Error::Tokenizer(format!("`tokenizer.ggml.{what}` has {len} entries for {tokens} tokens")));
         }
     }
-    let ids = [("bos", text.bos), ("eos", text.eos), ("eot", text.eot), ("unknown", text.unknown)];
+    let ids = [("bos", text.bos), ("eos", text.eos), ("eot", text.eot), ("eom", text.eom), ("unknown", text.unknown)];
     for (what, id) in ids {
         if let Some(id) = id.filter(|id| *id as usize >= tokens) {
             return Err(Error::Tokenizer(format!("the {what} token {id} is outside the vocabulary of {tokens}")));

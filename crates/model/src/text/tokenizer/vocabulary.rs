@@ -4,6 +4,11 @@ use crate::Error;
 use aho_corasick::{AhoCorasick, MatchKind};
 use std::collections::HashMap;
 
+/// Longest name of a token that is looked for in text, and all such names of one kind together, in bytes; the largest
+/// vocabularies have about a thousand of 20 bytes.
+const NAME_BYTES_MAX: usize = 1 << 10;
+const NAMES_BYTES_MAX: usize = 1 << 18;
+
 /// What a token is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -37,6 +42,8 @@ pub(super) struct Entry {
 #[derive(Debug)]
 pub(super) struct Vocabulary {
     entries: Vec<Entry>,
+    /// All ids, by name and then by id.
+    by_name: Vec<u32>,
     /// Tokens that merges may make, by their bytes.
     by_bytes: HashMap<Vec<u8>, u32>,
     /// Token of each single byte, for byte-level BPE or byte fallback.
@@ -67,9 +74,11 @@ impl Vocabulary {
             }
         }
         let longest = by_bytes.keys().map(Vec::len).max().unwrap_or(0);
+        let mut by_name: Vec<u32> = (0..entries.len() as u32).collect();
+        by_name.sort_by(|a, b| entries[*a as usize].name.cmp(&entries[*b as usize].name));
         let control = Matcher::new(&entries, Kind::Control)?;
         let whole = Matcher::new(&entries, Kind::Whole)?;
-        Ok(Self { entries, by_bytes, bytes, longest, control, whole })
+        Ok(Self { entries, by_name, by_bytes, bytes, longest, control, whole })
     }
 
     pub(super) fn len(&self) -> usize {
@@ -86,10 +95,11 @@ impl Vocabulary {
         if bytes.len() > self.longest { None } else { self.by_bytes.get(bytes).copied() }
     }
 
-    /// The token of any kind with this name.
+    /// The first token of any kind with this name.
     pub(super) fn named(&self, name: &str) -> Option<u32> {
-        let index = self.entries.iter().position(|entry| entry.name == name)?;
-        u32::try_from(index).ok()
+        let name_of = |id: &u32| self.entries[*id as usize].name.as_str();
+        let at = self.by_name.partition_point(|id| name_of(id) < name);
+        self.by_name.get(at).copied().filter(|id| name_of(id) == name)
     }
 
     pub(super) fn control(&self) -> &Matcher {
@@ -125,6 +135,7 @@ impl Matcher {
     fn new(entries: &[Entry], kind: Kind) -> Result<Self, Error> {
         let found: Vec<(u32, &Entry)> =
             (0u32..).zip(entries).filter(|(_, entry)| entry.kind == kind && matchable(&entry.name, kind)).collect();
+        check_names(found.iter().map(|(_, entry)| entry.name.as_str()))?;
         let tokens = found.iter().map(|(id, entry)| (*id, entry.strip)).collect::<Vec<_>>();
         if tokens.is_empty() {
             return Ok(Self { search: None, tokens });
@@ -161,10 +172,50 @@ impl Matcher {
     }
 }
 
+/// The search takes some forty bytes for each byte of a name.
+fn check_names<'n>(names: impl Iterator<Item = &'n str>) -> Result<(), Error> {
+    let mut total = 0;
+    for length in names.map(str::len) {
+        total += length;
+        if length > NAME_BYTES_MAX || total > NAMES_BYTES_MAX {
+            return Err(Error::Tokenizer(format!(
+                "special tokens of over {NAME_BYTES_MAX} bytes, or of over {NAMES_BYTES_MAX} together, are not supported"
+            )));
+        }
+    }
+    Ok(())
+}
+
 /// A control token of one character is never looked for: nothing could be put inside it to keep a user's text apart.
 pub(super) fn matchable(name: &str, kind: Kind) -> bool {
     match kind {
         Kind::Control => name.chars().nth(1).is_some(),
         _ => !name.is_empty(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::{Duration, Instant};
+
+    fn entry(name: String) -> Entry {
+        Entry { bytes: name.clone().into_bytes(), name, kind: Kind::Normal, strip: Strip::default() }
+    }
+
+    /// A hostile file may name a hundred thousand tokens a hundred thousand times.
+    #[test]
+    fn the_first_token_of_a_name_is_found_without_a_search() {
+        let names = (0..100_000).map(|index| format!("token {index:06}")).chain(["token 000007".to_owned()]);
+        let vocabulary = Vocabulary::new(names.map(entry).collect(), false).unwrap();
+        assert_eq!(
+            (vocabulary.named("token 000007"), vocabulary.named("token"), vocabulary.named("z")),
+            (Some(7), None, None)
+        );
+        let start = Instant::now();
+        for _ in 0..100_000 {
+            assert_eq!(vocabulary.named("token 099999"), Some(99_999));
+        }
+        assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
     }
 }

@@ -10,13 +10,13 @@ use std::time::{Duration, Instant};
 const LONG: Duration = Duration::from_secs(20);
 
 #[test]
-fn a_megabyte_of_anything_takes_about_linear_time() {
+fn long_texts_of_anything_take_about_linear_time() {
     let units = ["a", " ", "\n", " \n", "1", "!", "é", "🦉", "ab ", "e\u{301}", "'", "<", "<|im_", "▁", "\u{301}"];
     for name in ["smollm", "llama3", "qwen2", "spm"] {
         let tokenizer = Tokenizer::new(&TextSource::Gguf(gguf(&fixture(name)))).unwrap();
         for unit in units {
-            // The whole megabyte where a piece has no end; enough to show a square elsewhere.
-            let bytes = if ["a", " "].contains(&unit) && ["smollm", "spm"].contains(&name) { 1 << 20 } else { 1 << 17 };
+            // More where a piece has no end; each is enough to show a square.
+            let bytes = if ["a", " "].contains(&unit) && ["smollm", "spm"].contains(&name) { 1 << 18 } else { 1 << 17 };
             let text = format!("{}x", unit.repeat(bytes / unit.len()));
             let start = Instant::now();
             let tokens = tokenizer.encode(&text, false).unwrap();
@@ -122,6 +122,12 @@ fn deep_nesting_does_not_exhaust_the_stack() {
 }
 
 #[test]
+fn an_error_far_to_the_right_is_an_error() {
+    check(&format!("{}{{{{ '", " ".repeat(70_000)));
+    check(&format!("{}{{% if %}}", "x".repeat(70_000)));
+}
+
+#[test]
 fn attributes_lead_nowhere() {
     for path in [
         "''.__class__.__mro__",
@@ -193,4 +199,69 @@ fn guards_leave_honest_expressions_as_they_are() {
     );
     let rendered = template.render(&[message("user", "a,b")], true).unwrap();
     assert_eq!(rendered.plain_text(), "k310  7False2bb{}xy3a1  7");
+}
+
+/// What minijinja counts as a step or two and reads a megabyte for. A hundred of them are over any fuel.
+#[test]
+fn values_are_paid_for_wherever_they_are_read() {
+    let out_of_fuel = |setup: &str, read: &str, times: usize| {
+        let source = format!("{setup}{{% for i in range({times}) %}}{{% set x = {read} %}}{{% endfor %}}");
+        let (_, template) = with_template(&source);
+        match template.render(&[message("user", "hi")], true) {
+            Err(Error::Template(reason)) => assert!(reason.contains("more steps"), "{read}: {reason}"),
+            found => panic!("{read}: {found:?}"),
+        }
+    };
+    let texts = "{% set s = 'A' * 900000 %}{% set t = 'A' * 900000 %}";
+    for read in [
+        "s == t",
+        "s != t",
+        "s < t",
+        "s is upper",
+        "s is not lower",
+        "s is eq(t)",
+        "s is eq t",
+        "'a' is in(s)",
+        "s in ['a']",
+        "s not in ['a']",
+        "'a'.find(s)",
+        "'a'.count(s)",
+        "'a'.split(s)",
+        "'a'|replace(s, t)",
+        "'a'|split(s)|list",
+        "{}[s]",
+        "'a' is endingwith(s)",
+        "namespace(a=s)",
+    ] {
+        out_of_fuel(texts, read, 100);
+    }
+    let lists = "{% set s = ['A' * 450000, 'A' * 450000] %}{% set t = ['A' * 450000, 'A' * 450000] %}";
+    for read in [
+        "s == t",
+        "s|select('upper')|list",
+        "s|reject('eq', 'b')|list",
+        "s|unique|list",
+        "s|sort",
+        "s|max",
+        "s is startingwith('b')",
+        "s|map('length')|list",
+    ] {
+        out_of_fuel(lists, read, 300);
+    }
+}
+
+/// Names of special tokens are searched for in every text and cut in every way: a vocabulary of nothing else is refused.
+#[test]
+fn special_tokens_are_few_and_short() {
+    let with = |names: Vec<String>| {
+        let mut text = gguf(&fixture("smollm"));
+        text.token_types.extend(names.iter().map(|_| 3));
+        text.tokens.extend(names);
+        Tokenizer::new(&TextSource::Gguf(text)).map(|_| ())
+    };
+    assert!(with((0..5_000).map(|i| format!("<|reserved_special_token_{i}|>")).collect()).is_ok());
+    for names in [vec!["x".repeat(1_025)], (0..100_000).map(|i| format!("<{i}>")).collect()] {
+        let found = with(names);
+        assert!(matches!(&found, Err(Error::Tokenizer(reason)) if reason.contains("special tokens")), "{found:?}");
+    }
 }

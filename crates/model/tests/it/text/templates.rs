@@ -27,6 +27,22 @@ fn templates_render_as_transformers_does() {
 }
 
 #[test]
+fn long_chats_have_fuel_and_time_in_every_template() {
+    let fixture = fixture("templates");
+    for (name, source) in fixture["templates"].as_object().unwrap() {
+        let (_, template) = with_template(source.as_str().unwrap());
+        let long = format!("<think>\n{}</think>\n\nword", "word ".repeat(100_000));
+        let turns = |count: usize, text: &str| -> Vec<_> {
+            (0..count).map(|turn| message(if turn % 2 == 0 { "user" } else { "assistant" }, text)).collect()
+        };
+        for messages in [turns(3, &long), turns(1, &long.repeat(4)), turns(1_001, "hi")] {
+            let found = template.render(&messages, true);
+            assert!(found.is_ok(), "{name}, {} messages: {found:?}", messages.len());
+        }
+    }
+}
+
+#[test]
 fn without_a_template_a_chatml_vocabulary_has_chatml() {
     let source = TextSource::Gguf(gguf(&fixture("smollm")));
     let tokenizer = Tokenizer::new(&source).unwrap();
@@ -60,6 +76,15 @@ fn a_folder_may_hold_the_template_in_three_places() {
         *chat_template = Some("{% generation %}three{% endgeneration %}".to_owned());
     }
     assert_eq!(render(source), "three");
+}
+
+#[test]
+fn none_is_not_iterable() {
+    let (_, template) = with_template(
+        "{% if tools is iterable and tools | length > 0 %}no{% endif %}{{ [] is iterable }} {{ 'a' is iterable }} \
+         {{ nosuch is iterable }} {{ 1 is iterable }}",
+    );
+    assert_eq!(template.render(&[], false).unwrap().plain_text(), "True True True False");
 }
 
 #[test]

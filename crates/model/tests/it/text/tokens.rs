@@ -100,10 +100,10 @@ fn stop_tokens_come_from_every_configuration() {
     let fixture = fixture("smollm");
     let from_files = Tokenizer::new(&hugging_face(&fixture)).unwrap();
     assert_eq!(from_files.stop_tokens(), [1, 2]);
-    // GGUF: <|endoftext|> and <|im_end|> by name; EOT by its key.
-    let text = GgufText { eos: None, eot: Some(5), ..gguf(&fixture) };
+    // GGUF: <|endoftext|> and <|im_end|> by name; EOT and EOM by their keys.
+    let text = GgufText { eos: None, eot: Some(5), eom: Some(9), ..gguf(&fixture) };
     let from_gguf = Tokenizer::new(&TextSource::Gguf(text)).unwrap();
-    assert_eq!(from_gguf.stop_tokens(), [0, 2, 5]);
+    assert_eq!(from_gguf.stop_tokens(), [0, 2, 5, 9]);
 }
 
 #[test]
