@@ -89,6 +89,18 @@ impl ApiError {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, INVALID, Some("request_too_large"), message)
     }
 
+    pub fn headers_too_large(count_max: usize, bytes_max: usize) -> Self {
+        let message = format!(
+            "The request has more than {count_max} headers, or a head of more than {bytes_max} bytes; send less."
+        );
+        Self::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, INVALID, Some("request_headers_too_large"), message)
+    }
+
+    pub fn uri_too_long() -> Self {
+        let message = "The request's URL is too long; parameters belong in the body.";
+        Self::new(StatusCode::URI_TOO_LONG, INVALID, Some("uri_too_long"), message)
+    }
+
     pub fn media_type() -> Self {
         let message = "The request's body must be JSON; send the header `content-type: application/json`.";
         Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, INVALID, Some("unsupported_media_type"), message)

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod backend;
+mod bare;
 mod body;
 mod connection;
 mod error;
@@ -81,15 +82,15 @@ pub async fn serve_backend(
     let grace = Duration::from_millis(settings.grace_ms);
     let app = App::new(backend, settings);
     let router = routes::router(app.clone());
-    let settings = app.settings.clone();
+    let draining = app.clone();
     let drained = async move {
         shutdown.await;
         tracing::info!("draining");
-        app.start_draining();
-        if !app.backend.drain(grace).await {
+        draining.start_draining();
+        if !draining.backend.drain(grace).await {
             tracing::warn!("the grace period ended before every request did");
         }
     };
-    connection::accept(listener, router, settings, drained).await;
+    connection::accept(listener, router, app, drained).await;
     Ok(())
 }
