@@ -140,6 +140,10 @@ impl From<Error> for ApiError {
                 refused.body.param = param.map(str::to_owned);
                 refused
             }
+            Error::TooLong { param, message } => {
+                // OpenAI's code, which clients look for when they shorten a conversation.
+                Self::new(StatusCode::BAD_REQUEST, INVALID, Some("context_length_exceeded"), message).with_param(param)
+            }
             Error::NotFound(message) => {
                 Self::new(StatusCode::NOT_FOUND, INVALID, Some("model_not_found"), message).with_param("model")
             }
@@ -190,6 +194,8 @@ mod tests {
     fn every_case_has_its_row() {
         check(Error::BadInput { param: Some("n"), message: "x".into() }, 400, INVALID, None, Some("n"));
         check(Error::BadInput { param: None, message: "x".into() }, 400, INVALID, None, None);
+        let long = Error::TooLong { param: "messages", message: "x".into() };
+        check(long, 400, INVALID, Some("context_length_exceeded"), Some("messages"));
         check(Error::NotFound("x".into()), 404, INVALID, Some("model_not_found"), Some("model"));
         check(Error::Conflict("x".into()), 409, INVALID, Some("conflict"), None);
         check(Error::NoSpace("x".into()), 507, SERVER, Some("insufficient_storage"), None);
