@@ -43,6 +43,26 @@ pub struct Settings {
     pub ping_ms: u64,
     /// Requests that one model holds, waiting and running; told to clients in `x-ratelimit-limit-requests`.
     pub requests_max: usize,
+    pub limits: Limits,
+}
+
+/// Limits on what one request asks for. The engine holds them too; here a client is told of them before anything is done,
+/// and in the OpenAPI document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Choices (`n`).
+    pub choices_max: usize,
+    /// Alternatives for each token (`top_logprobs`).
+    pub logprobs_max: usize,
+    pub stop_strings_max: usize,
+    /// Bytes of one stop string.
+    pub stop_bytes_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { choices_max: 16, logprobs_max: 20, stop_strings_max: 4, stop_bytes_max: 1024 }
+    }
 }
 
 impl Default for Settings {
@@ -58,6 +78,7 @@ impl Default for Settings {
             grace_ms: 30_000,
             ping_ms: 5_000,
             requests_max: 1024 + 256,
+            limits: Limits::default(),
         }
     }
 }
