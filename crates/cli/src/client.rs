@@ -44,14 +44,21 @@ impl Client {
         }
         let host = parsed.host_str().unwrap_or_default();
         let here = host == "localhost" || host.starts_with("127.") || host == "[::1]";
-        let builder = reqwest::Client::builder().connect_timeout(Duration::from_secs(10)).tcp_nodelay(true);
-        // This machine needs no certificates, and has perhaps none: without any the builder fails.
-        let builder = if here { builder.no_proxy().tls_certs_only([]) } else { builder };
+        let builder = || {
+            let builder = reqwest::Client::builder().connect_timeout(Duration::from_secs(10)).tcp_nodelay(true);
+            if here { builder.no_proxy() } else { builder }
+        };
         // Fails only when there is a provider already.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let http = builder
-            .build()
-            .context("cannot set up an HTTP client (on Debian certificates come with ca-certificates)")?;
+        // Where the machine has no certificates this fails, and http:// needs none.
+        let http = match builder().build() {
+            Err(_) if parsed.scheme() == "http" => builder().tls_certs_only([]).build(),
+            built => built,
+        };
+        let http = http.context(
+            "cannot set up an HTTPS client: are there no CA certificates? Install them (Debian: apt-get install \
+             ca-certificates) or name a bundle in SSL_CERT_FILE",
+        )?;
         let root = url.trim_end_matches('/');
         let root = root.strip_suffix("/v1").unwrap_or(root).to_owned();
         Ok(Self { http, root, key })

@@ -160,6 +160,17 @@ fn server(layers: &Layers) -> Result<orrery_server::Settings, Usage> {
         grace_ms: layers.integer("server.grace_ms", 0, HOUR_MS)?,
         ping_ms: layers.integer("server.ping_ms", 1, HOUR_MS)?,
         requests_max: engine("engine.queue_max")? + engine("engine.sequences_max")?,
+        limits: limits(layers)?,
+    })
+}
+
+/// Limits that the API tells and the engine holds.
+fn limits(layers: &Layers) -> Result<orrery_server::Limits, Usage> {
+    Ok(orrery_server::Limits {
+        choices_max: count(layers, "engine.choices_max", 1, 1024)?,
+        logprobs_max: count(layers, "engine.logprobs_max", 0, 1000)?,
+        stop_strings_max: count(layers, "engine.stop_strings_max", 0, 1024)?,
+        stop_bytes_max: count(layers, "engine.stop_bytes_max", 1, 65_536)?,
     })
 }
 
@@ -169,18 +180,25 @@ fn platform(layers: &Layers, environment: Environment) -> Result<orrery_platform
         return Err(layers.refuse("models", "name at least one model, such as smollm2-135m-instruct"));
     }
     let threads = count(layers, "engine.threads", 0, 1024)?;
+    let limits = limits(layers)?;
     Ok(orrery_platform::Settings {
         data_dir: data_dir(layers, environment)?,
         models,
         sources: sources(layers)?,
         isa: isa(layers)?,
         threads: (threads > 0).then_some(threads),
-        kv_memory_bytes: layers.size("engine.kv_memory", 1 << 20)?,
+        kv_memory_bytes: layers.size("engine.kv_memory", 64 << 10)?,
         quantize_q8_0: quantize_q8_0(layers)?,
         queue_max: count(layers, "engine.queue_max", 1, 1_000_000)?,
         sequences_max: count(layers, "engine.sequences_max", 1, 65_536)?,
         step_tokens_max: count(layers, "engine.step_tokens_max", 1, 65_536)?,
+        step_logits_max: count(layers, "engine.step_logits_max", 1, 65_536)?,
+        step_target_ms: layers.integer("engine.step_target_ms", 0, 60_000)?,
         prefix_cache: layers.boolean("engine.prefix_cache"),
+        choices_max: limits.choices_max,
+        logprobs_max: limits.logprobs_max,
+        stop_strings_max: limits.stop_strings_max,
+        stop_bytes_max: limits.stop_bytes_max,
         admissions_max: count(layers, "server.admissions_max", 1, 1_000_000)?,
     })
 }
@@ -265,6 +283,32 @@ mod tests {
         layers.file(Path::new("a.toml"), "[engine]\nthreads = -1").expect("types are right");
         let message = Settings::new(&layers, &home).expect_err("negative").0;
         assert_eq!(message, "`engine.threads` (a.toml): -1 is not between 0 and 1024");
+    }
+
+    #[test]
+    fn limits_reach_both_who_tell_and_who_hold_them() {
+        let mut layers = Layers::defaults();
+        let text = "[engine]\nchoices_max = 3\nlogprobs_max = 5\nstop_strings_max = 7\nstop_bytes_max = 9\n\
+                    step_tokens_max = 11\nstep_logits_max = 13\nstep_target_ms = 15";
+        layers.file(Path::new("a.toml"), text).expect("types are right");
+        let Settings { server, platform, .. } = Settings::new(&layers, &home).expect("valid");
+        let limits = server.limits;
+        let told = (limits.choices_max, limits.logprobs_max, limits.stop_strings_max, limits.stop_bytes_max);
+        assert_eq!(told, (3, 5, 7, 9));
+        let held = (platform.choices_max, platform.logprobs_max, platform.stop_strings_max, platform.stop_bytes_max);
+        assert_eq!(held, told);
+        assert_eq!((platform.step_tokens_max, platform.step_logits_max, platform.step_target_ms), (11, 13, 15));
+    }
+
+    #[test]
+    fn limits_that_let_nothing_run_are_refused() {
+        for key in ["queue_max", "sequences_max", "step_tokens_max", "step_logits_max", "choices_max", "stop_bytes_max"]
+        {
+            let mut layers = Layers::defaults();
+            layers.file(Path::new("a.toml"), &format!("[engine]\n{key} = 0")).expect("types are right");
+            let message = Settings::new(&layers, &home).expect_err(key).0;
+            assert!(message.starts_with(&format!("`engine.{key}` (a.toml): 0 is not between 1 and ")), "{message}");
+        }
     }
 
     #[test]

@@ -26,7 +26,7 @@ impl std::fmt::Display for Interrupted {
 
 impl std::error::Error for Interrupted {}
 
-/// Prints a failure with its causes and gives its exit code: 1, 2 for [`Usage`], 130 for [`Interrupted`]. A reader that
+/// Prints a failure with its causes and gives its exit code: 1, 2 for [`Usage`] and what the platform calls bad input, 130 for [`Interrupted`]. A reader that
 /// closed our output early (`orrery list | head`) is no failure.
 pub fn report(error: &anyhow::Error) -> ExitCode {
     if error.is::<Interrupted>() {
@@ -37,7 +37,8 @@ pub fn report(error: &anyhow::Error) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     eprintln!("{}", message(error));
-    if error.is::<Usage>() {
+    let refused = matches!(error.downcast_ref(), Some(orrery_platform::Error::BadInput { .. }));
+    if error.is::<Usage>() || refused {
         eprintln!("For more information, try '--help'.");
         return ExitCode::from(2);
     }
@@ -72,6 +73,8 @@ mod tests {
         let show = |code: ExitCode| format!("{code:?}");
         assert_eq!(show(report(&anyhow!("x"))), show(ExitCode::FAILURE));
         assert_eq!(show(report(&anyhow!(Usage("x".into())))), show(ExitCode::from(2)));
+        let refused = orrery_platform::Error::BadInput { param: None, message: "x".into() };
+        assert_eq!(show(report(&refused.into())), show(ExitCode::from(2)));
         assert_eq!(show(report(&anyhow!(Interrupted))), show(ExitCode::from(130)));
         let pipe = std::io::Error::from(std::io::ErrorKind::BrokenPipe);
         assert_eq!(show(report(&anyhow!(pipe))), show(ExitCode::SUCCESS));

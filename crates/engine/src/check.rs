@@ -27,23 +27,17 @@ fn check_lengths(request: &Request, shape: &Shape, model_context: usize) -> Resu
     let room = context.saturating_sub(prompt);
     if prompt > context || (room == 0 && request.max_tokens > 0) {
         let most = context - usize::from(request.max_tokens > 0).min(context);
-        return invalid(
-            "prompt",
-            format!(
-                "`prompt` has {prompt} tokens, and {}; shorten it to {most} tokens or fewer",
-                limit(shape, model_context)
-            ),
-        );
+        let limit = limit(shape, model_context);
+        let message = format!("the prompt has {prompt} tokens, and {limit}; shorten it to {most} tokens or fewer");
+        return Err(Error::TooLong { param: "prompt", message });
     }
     if request.max_tokens > room {
         let asked = request.max_tokens;
-        return invalid(
-            "max_tokens",
-            format!(
-                "`max_tokens` {asked} with a prompt of {prompt} tokens is too many: {}; ask for {room} or less with this prompt",
-                limit(shape, model_context)
-            ),
+        let limit = limit(shape, model_context);
+        let message = format!(
+            "`max_tokens` {asked} with a prompt of {prompt} tokens is too many: {limit}; ask for {room} or less with this prompt"
         );
+        return Err(Error::TooLong { param: "max_tokens", message });
     }
     Ok(())
 }
@@ -86,7 +80,7 @@ fn check_sampling(sampling: &Sampling, shape: &Shape) -> Result<(), Error> {
     let ranges = [
         ("temperature", sampling.temperature, 0.0, f32::MAX, "a number from 0"),
         ("min_p", sampling.min_p, 0.0, 1.0, "between 0 and 1"),
-        ("top_p", sampling.top_p, f32::MIN_POSITIVE, 1.0, "above 0 and at most 1"),
+        ("top_p", sampling.top_p, 0.0, 1.0, "between 0 and 1"),
         ("presence_penalty", sampling.presence_penalty, f32::MIN, f32::MAX, "a finite number"),
         ("frequency_penalty", sampling.frequency_penalty, f32::MIN, f32::MAX, "a finite number"),
         ("repetition_penalty", sampling.repetition_penalty, f32::MIN_POSITIVE, f32::MAX, "a number above 0"),

@@ -1,12 +1,13 @@
 //! The events of one request, with their text: detokenisation, stop strings, usage, exactly one terminal event.
 
 use crate::core::sequence::SequenceId;
-use crate::request::{Error, Event, FinishReason, Request, TokenLogprobs, Usage};
+use crate::request::{Error, Event, FinishReason, Request, Timings, TokenLogprobs, Usage};
 use crate::shared::{Command, Raw, Shared, fault};
 use crate::stop::StopMatcher;
 use crate::text::{Detokenize, Text};
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Instant;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 /// The events of one request. Dropping it cancels the request; its blocks are free within one step.
@@ -17,6 +18,7 @@ pub struct Generation {
     ready: VecDeque<Event>,
     choices: Vec<Choice>,
     usage: Usage,
+    clock: Clock,
     /// The terminal event is in `ready` or was read.
     over: bool,
 }
@@ -25,6 +27,31 @@ struct Choice {
     text: Box<dyn Detokenize>,
     stop: StopMatcher,
     over: bool,
+}
+
+/// When what happened to a request, in this order. What has not happened stands at what came before it.
+#[derive(Debug, Clone, Copy)]
+struct Clock {
+    submitted: Instant,
+    started: Instant,
+    first_token: Option<Instant>,
+    last: Instant,
+}
+
+impl Clock {
+    fn start() -> Self {
+        let now = Instant::now();
+        Self { submitted: now, started: now, first_token: None, last: now }
+    }
+
+    fn timings(&self) -> Timings {
+        let first_token = self.first_token.unwrap_or(self.last);
+        Timings {
+            queue: self.started.duration_since(self.submitted),
+            prefill: first_token.duration_since(self.started),
+            decode: self.last.duration_since(first_token),
+        }
+    }
 }
 
 impl Generation {
@@ -43,6 +70,7 @@ impl Generation {
             ready: VecDeque::new(),
             choices: (0..request.n).map(choice).collect(),
             usage: Usage { prompt_tokens: request.prompt.len(), ..Usage::default() },
+            clock: Clock::start(),
             over: false,
         }
     }
@@ -69,10 +97,20 @@ impl Generation {
             return;
         }
         match raw {
-            Raw::Started { cached_tokens } => self.usage.cached_tokens = cached_tokens,
+            Raw::Started { cached_tokens, at } => {
+                self.usage.cached_tokens = cached_tokens;
+                (self.clock.started, self.clock.last) = (at, at);
+            }
             Raw::Prompt(logprobs) => self.ready.push_back(Event::Prompt { logprobs }),
-            Raw::Token { choice, token, logprobs, end } => self.accept_token(choice, token, logprobs, end),
-            Raw::Ended { choice } => self.finish(choice, FinishReason::Length),
+            Raw::Token { choice, token, logprobs, end, at } => {
+                self.clock.first_token.get_or_insert(at);
+                self.clock.last = at;
+                self.accept_token(choice, token, logprobs, end);
+            }
+            Raw::Ended { choice, at } => {
+                self.clock.last = at;
+                self.finish(choice, FinishReason::Length);
+            }
             Raw::Failed(error) => self.fail(error),
         }
     }
@@ -114,7 +152,7 @@ impl Generation {
     fn finish_all(&mut self) {
         if self.choices.iter().all(|choice| choice.over) {
             self.over = true;
-            self.ready.push_back(Event::Done { usage: self.usage });
+            self.ready.push_back(Event::Done { usage: self.usage, timings: self.clock.timings() });
         }
     }
 

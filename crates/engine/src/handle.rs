@@ -30,6 +30,15 @@ pub struct Load {
     pub quantize_q8_0: bool,
 }
 
+impl Load {
+    /// Refuses what can be refused before there is a model: an instruction set or threads that this machine does not have,
+    /// and limits with which nothing could run. `Engine::load` checks the same again.
+    pub fn check(&self, settings: &Settings) -> Result<(), LoadError> {
+        orrery_model::compute(self.isa.as_deref(), self.threads)?;
+        settings.check()
+    }
+}
+
 /// One message of a chat.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChatMessage {
@@ -85,6 +94,7 @@ impl Engine {
         text: Arc<dyn Text>,
         settings: Settings,
     ) -> Result<(Self, Handle), LoadError> {
+        settings.check()?;
         let mut shape = executor.shape();
         if shape.blocks == 0 || shape.block_tokens == 0 || shape.vocabulary == 0 || shape.context == 0 {
             return Err(LoadError::Settings(format!("an engine needs memory and a vocabulary; it has {shape:?}")));

@@ -1,5 +1,7 @@
 //! What goes into the engine and what comes out.
 
+use std::time::Duration;
+
 /// One generation request over token ids.
 #[derive(Debug, Clone)]
 pub struct Request {
@@ -87,6 +89,17 @@ pub struct Usage {
     pub cached_tokens: usize,
 }
 
+/// Where a request's time went, by the engine thread's clock. The three follow each other without a gap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Timings {
+    /// From `submit` to the first step that computes any of it.
+    pub queue: Duration,
+    /// From there to its first token; to its end where it has none.
+    pub prefill: Duration,
+    /// From the first token to the last, of all its choices.
+    pub decode: Duration,
+}
+
 /// A request's events: `Prompt` at most once and first, then `Token`s and one `Finished` for each choice, then exactly one
 /// terminal event, `Done` or `Failed`.
 #[derive(Debug, Clone)]
@@ -110,6 +123,7 @@ pub enum Event {
     },
     Done {
         usage: Usage,
+        timings: Timings,
     },
     Failed(Error),
 }
@@ -119,6 +133,9 @@ pub enum Error {
     /// The request can never be served: names the value and the limit. `param` is the field's name in OpenAI's API.
     #[error("{message}")]
     Invalid { param: &'static str, message: String },
+    /// The prompt, or the prompt with the tokens asked for, does not fit into the context.
+    #[error("{message}")]
+    TooLong { param: &'static str, message: String },
     #[error("the queue of {limit} requests is full; try again in {retry_after_s} s")]
     Overloaded { limit: usize, retry_after_s: u64 },
     #[error("the engine is shutting down")]

@@ -1,5 +1,7 @@
 //! Limits of one engine.
 
+use crate::handle::LoadError;
+
 /// Limits of one engine, with defaults for a small machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
@@ -26,6 +28,23 @@ pub struct Settings {
     pub stop_bytes_max: usize,
 }
 
+impl Settings {
+    /// Refuses limits with which no request could ever run.
+    pub(crate) fn check(&self) -> Result<(), LoadError> {
+        let least_one = [
+            ("queue_max", self.queue_max),
+            ("sequences_max", self.sequences_max),
+            ("step_tokens_max", self.step_tokens_max),
+            ("step_logits_max", self.step_logits_max),
+            ("choices_max", self.choices_max),
+        ];
+        match least_one.into_iter().find(|(_, value)| *value == 0) {
+            Some((name, _)) => Err(LoadError::Settings(format!("`{name}` is 0; no request could run: set 1 or more"))),
+            None => Ok(()),
+        }
+    }
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
@@ -37,7 +56,7 @@ impl Default for Settings {
             prefix_cache: true,
             choices_max: 16,
             logprobs_max: 20,
-            stop_strings_max: 16,
+            stop_strings_max: 4,
             stop_bytes_max: 1024,
         }
     }

@@ -4,6 +4,7 @@ use crate::core::sequence::SequenceId;
 use crate::request::{Error, FinishReason, Request, TokenLogprobs};
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::sync::mpsc;
+use std::time::Instant;
 use tokio::sync::mpsc::UnboundedSender;
 
 /// What handles ask of the engine thread.
@@ -26,11 +27,12 @@ pub struct Submission {
     pub events: UnboundedSender<Raw>,
 }
 
-/// Events before detokenisation.
+/// Events before detokenisation. `at`: when it happened, however late it is read.
 #[derive(Debug)]
 pub enum Raw {
     Started {
         cached_tokens: usize,
+        at: Instant,
     },
     Prompt(Vec<Option<TokenLogprobs>>),
     /// `end`: this is the choice's last token; after `Stop` it is a stop token, which has no text.
@@ -39,10 +41,12 @@ pub enum Raw {
         token: u32,
         logprobs: Option<TokenLogprobs>,
         end: Option<FinishReason>,
+        at: Instant,
     },
     /// The choice ends without a token (`max_tokens` 0).
     Ended {
         choice: usize,
+        at: Instant,
     },
     Failed(Error),
 }

@@ -167,18 +167,18 @@ impl<E: Executor> Worker<E> {
 
     fn step(&mut self) {
         let plan = self.scheduler.schedule(self.pace.budget());
+        let begin = Instant::now();
         for started in &plan.started {
             if let Some(live) = self.live.get_mut(&started.request) {
                 live.queued = false;
                 self.shared.leave_queue();
                 self.shared.counters.prompt_tokens.fetch_add(live.request.prompt.len() as u64, Relaxed);
-                live.send(Raw::Started { cached_tokens: started.cached_tokens });
+                live.send(Raw::Started { cached_tokens: started.cached_tokens, at: begin });
             }
         }
         if plan.is_empty() {
             return;
         }
-        let begin = Instant::now();
         let result = self.executor.step(&plan.batch, &mut self.logits);
         self.pace.observe(plan.batch.tokens.len(), begin.elapsed());
         let expected = plan.rows.len() * self.vocabulary;
@@ -207,6 +207,7 @@ impl<E: Executor> Worker<E> {
         let mut ended: HashMap<SequenceId, End> = self.scheduler.commit(plan, &sampled).into_iter().collect();
         self.shared.counters.generation_tokens.fetch_add(chosen.len() as u64, Relaxed);
         self.publish();
+        let at = Instant::now();
         for id in &plan.sequences {
             if let Some(live) = self.live.get_mut(&id.request) {
                 live.send_prompt_if_complete();
@@ -214,11 +215,11 @@ impl<E: Executor> Worker<E> {
         }
         for Chosen { sampled, logprobs } in chosen {
             let end = ended.remove(&sampled.id).map(reason);
-            let event = Raw::Token { choice: sampled.id.choice, token: sampled.token, logprobs, end };
+            let event = Raw::Token { choice: sampled.id.choice, token: sampled.token, logprobs, end, at };
             self.tell(sampled.id, event, end.is_some());
         }
         for id in ended.into_keys() {
-            self.tell(id, Raw::Ended { choice: id.choice }, true);
+            self.tell(id, Raw::Ended { choice: id.choice, at }, true);
         }
     }
 

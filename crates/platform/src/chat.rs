@@ -7,6 +7,7 @@ use crate::{Admission, Error, Platform};
 use orrery_engine::{Generation, Handle, Request, Sampling};
 use sha2::{Digest, Sha256};
 use std::collections::VecDeque;
+use std::time::Duration;
 
 /// Texts of more bytes are tokenised off the async workers.
 const INLINE_BYTES_MAX: usize = 4096;
@@ -97,6 +98,14 @@ pub struct Usage {
     pub cached_tokens: usize,
 }
 
+/// Where a request's time went: waiting, computing its prompt up to the first token, and the tokens after that one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Timings {
+    pub queue: Duration,
+    pub prefill: Duration,
+    pub decode: Duration,
+}
+
 /// `Prompt` at most once and first, then `Token`s and one `Finished` for each choice, then exactly one of `Done` and
 /// `Failed`.
 #[derive(Debug)]
@@ -119,6 +128,7 @@ pub enum Event {
     },
     Done {
         usage: Usage,
+        timings: Timings,
     },
     Failed(Error),
 }
@@ -175,7 +185,7 @@ impl Reply {
                 logprobs: logprobs.map(|logprobs| token_logprobs(&self.handle, &logprobs)),
             },
             From::Finished { choice, text, reason } => Event::Finished { choice, text, reason: finish_reason(reason) },
-            From::Done { usage } => Event::Done { usage: usage.into() },
+            From::Done { usage, timings } => Event::Done { usage: usage.into(), timings: timings.into() },
             From::Failed(error) => Event::Failed(engine_error(error)),
         }
     }
@@ -204,7 +214,7 @@ impl Platform {
         let bytes = request.messages.iter().map(|message| message.content.len()).sum();
         let messages = engine_messages(&request.messages);
         let tokens = on_text(&handle, bytes, move |handle| handle.chat_prompt(&messages).map_err(engine_error)).await?;
-        start(handle, tokens, None, request.generate, None)
+        start(handle, tokens, None, request.generate, None).map_err(of_messages)
     }
 
     /// Starts a text completion. `admission` must live as long as the reply.
@@ -298,10 +308,19 @@ pub(crate) fn engine_messages(messages: &[ChatMessage]) -> Vec<orrery_engine::Ch
         .collect()
 }
 
+/// A chat's prompt is made of its messages, and that is the field to mend.
+fn of_messages(error: Error) -> Error {
+    match error {
+        Error::TooLong { param: "prompt", message } => Error::TooLong { param: "messages", message },
+        other => other,
+    }
+}
+
 pub(crate) fn engine_error(error: orrery_engine::Error) -> Error {
     use orrery_engine::Error as From;
     match error {
         From::Invalid { param, message } => Error::BadInput { param: Some(param), message },
+        From::TooLong { param, message } => Error::TooLong { param, message },
         From::Overloaded { retry_after_s, .. } => Error::Overloaded { message: error.to_string(), retry_after_s },
         From::ShuttingDown => Error::Unavailable("the server is shutting down".into()),
         From::Internal(_) => Error::Internal { message: error.to_string(), source: Some(Box::new(error)) },
@@ -333,6 +352,12 @@ impl From<orrery_engine::Usage> for Usage {
     }
 }
 
+impl From<orrery_engine::Timings> for Timings {
+    fn from(timings: orrery_engine::Timings) -> Self {
+        Self { queue: timings.queue, prefill: timings.prefill, decode: timings.decode }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -353,6 +378,14 @@ mod tests {
             pairs.iter().map(|(tenant, client)| cache_salt(tenant, *client)).collect();
         assert_eq!(salts.len(), pairs.len());
         assert_eq!(cache_salt("a", Some("b")), cache_salt("a", Some("b")));
+    }
+
+    #[test]
+    fn what_does_not_fit_is_told_of_the_field_that_the_client_sent() {
+        let too_long = |param| engine_error(orrery_engine::Error::TooLong { param, message: "x".into() });
+        assert!(matches!(too_long("prompt"), Error::TooLong { param: "prompt", .. }));
+        assert!(matches!(of_messages(too_long("prompt")), Error::TooLong { param: "messages", .. }));
+        assert!(matches!(of_messages(too_long("max_tokens")), Error::TooLong { param: "max_tokens", .. }));
     }
 
     #[test]

@@ -6,6 +6,9 @@ pub enum Error {
     /// `param`: the field's name in OpenAI's API, where there is one.
     #[error("{message}")]
     BadInput { param: Option<&'static str>, message: String },
+    /// A prompt, or what is asked for after it, does not fit into the model's context.
+    #[error("{message}")]
+    TooLong { param: &'static str, message: String },
     #[error("{0}")]
     NotFound(String),
     #[error("{0}")]

@@ -18,7 +18,9 @@ pub mod store;
 
 pub use admission::Admission;
 pub use catalogue::{Catalogue, DEFAULT_MODEL};
-pub use chat::{ChatMessage, ChatRequest, CompletionRequest, Event, FinishReason, Generate, Prompt, Reply, Usage};
+pub use chat::{
+    ChatMessage, ChatRequest, CompletionRequest, Event, FinishReason, Generate, Prompt, Reply, Timings, Usage,
+};
 pub use error::Error;
 pub use models::{ModelInfo, ModelState, Platform, Settings};
 pub use pull::Puller;

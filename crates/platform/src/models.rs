@@ -31,7 +31,18 @@ pub struct Settings {
     pub sequences_max: usize,
     /// Tokens per step, decode and prefill together.
     pub step_tokens_max: usize,
+    /// Rows of logits per step.
+    pub step_logits_max: usize,
+    /// Time that a step aims at; 0: no aim.
+    pub step_target_ms: u64,
     pub prefix_cache: bool,
+    /// Choices of one request.
+    pub choices_max: usize,
+    /// Alternatives reported for each token.
+    pub logprobs_max: usize,
+    /// Stop strings of one request, and bytes of one of them.
+    pub stop_strings_max: usize,
+    pub stop_bytes_max: usize,
     /// Admissions that are out at the same time, over all models; one more is refused.
     pub admissions_max: usize,
 }
@@ -50,7 +61,13 @@ impl Default for Settings {
             queue_max: engine.queue_max,
             sequences_max: engine.sequences_max,
             step_tokens_max: engine.step_tokens_max,
+            step_logits_max: engine.step_logits_max,
+            step_target_ms: engine.step_target_ms,
             prefix_cache: engine.prefix_cache,
+            choices_max: engine.choices_max,
+            logprobs_max: engine.logprobs_max,
+            stop_strings_max: engine.stop_strings_max,
+            stop_bytes_max: engine.stop_bytes_max,
             admissions_max: 4096,
         }
     }
@@ -114,6 +131,9 @@ impl Platform {
         if settings.models.is_empty() {
             return Err(Error::bad_input("no model is named; name one, such as smollm2"));
         }
+        // Before anything is downloaded for a machine that could not run it.
+        let engine = engine_settings(&settings);
+        load_settings(&settings).check(&engine).map_err(|error| Error::bad_input(error.to_string()))?;
         let puller = Arc::new(Puller::new(&settings.data_dir, catalogue, settings.sources.clone())?);
         let mut slots: Vec<Arc<Slot>> = Vec::new();
         let mut references = Vec::new();
@@ -347,8 +367,13 @@ fn engine_settings(settings: &Settings) -> EngineSettings {
         queue_max: settings.queue_max,
         sequences_max: settings.sequences_max,
         step_tokens_max: settings.step_tokens_max,
+        step_logits_max: settings.step_logits_max,
+        step_target_ms: settings.step_target_ms,
         prefix_cache: settings.prefix_cache,
-        ..EngineSettings::default()
+        choices_max: settings.choices_max,
+        logprobs_max: settings.logprobs_max,
+        stop_strings_max: settings.stop_strings_max,
+        stop_bytes_max: settings.stop_bytes_max,
     }
 }
 

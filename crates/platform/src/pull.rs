@@ -266,8 +266,13 @@ impl Puller {
             before: 0,
             total: None,
         };
-        let files = vec![staged(job, progress).await?];
-        Ok(Delivery { source: plain(url), licence: None, files })
+        let staged = staged(job, progress).await?;
+        let path = &staged.0;
+        if !local::begins_as_gguf(path).map_err(|error| SourceError::disk("reading what was downloaded", error))? {
+            remove(path);
+            return Err(SourceError::Refused(format!("what {} gives is not a model: {}", plain(url), local::NOT_GGUF)));
+        }
+        Ok(Delivery { source: plain(url), licence: None, files: vec![staged] })
     }
 }
 

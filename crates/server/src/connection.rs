@@ -4,15 +4,17 @@
 //! head gets, and how the last bytes reach a client that is still sending.
 
 use crate::Settings;
+use crate::bare::Bare;
 use crate::error::ApiError;
+use crate::state::App;
 use crate::timed::Timed;
 use axum::Router;
+use axum::http::StatusCode;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use std::future::Future;
 use std::pin::pin;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -32,7 +34,7 @@ const REFUSALS_MAX: usize = 64;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Accepts until `drained` resolves, then closes what is idle and lets the rest finish its last bytes.
-pub async fn accept(listener: TcpListener, router: Router, settings: Arc<Settings>, drained: impl Future<Output = ()>) {
+pub async fn accept(listener: TcpListener, router: Router, app: App, drained: impl Future<Output = ()>) {
     let mut drained = pin!(drained);
     let (stop, stopped) = watch::channel(false);
     let mut connections = JoinSet::new();
@@ -43,11 +45,11 @@ pub async fn accept(listener: TcpListener, router: Router, settings: Arc<Setting
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
             Some(_) = refusals.join_next(), if !refusals.is_empty() => {}
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) if connections.len() < settings.connections_max => {
-                    connections.spawn(serve(stream, router.clone(), settings.clone(), stopped.clone()));
+                Ok((stream, _)) if connections.len() < app.settings.connections_max => {
+                    connections.spawn(serve(stream, router.clone(), app.clone(), stopped.clone()));
                 }
                 Ok((stream, _)) if refusals.len() < REFUSALS_MAX => {
-                    refusals.spawn(refuse(stream, settings.connections_max));
+                    refusals.spawn(refuse(stream, app.clone()));
                 }
                 Ok(_) => {}
                 Err(error) => {
@@ -65,10 +67,12 @@ pub async fn accept(listener: TcpListener, router: Router, settings: Arc<Setting
     refusals.shutdown().await;
 }
 
-async fn serve(stream: TcpStream, router: Router, settings: Arc<Settings>, mut stopped: watch::Receiver<bool>) {
+async fn serve(stream: TcpStream, router: Router, app: App, mut stopped: watch::Receiver<bool>) {
+    let settings = app.settings.as_ref();
     // Each event of a stream goes out at once.
     let _ = stream.set_nodelay(true);
-    let io = TokioIo::new(Timed::new(stream, Duration::from_millis(settings.write_timeout_ms)));
+    let timed = Timed::new(stream, Duration::from_millis(settings.write_timeout_ms));
+    let io = TokioIo::new(Bare::new(timed));
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())
@@ -89,35 +93,63 @@ async fn serve(stream: TcpStream, router: Router, settings: Arc<Settings>, mut s
         }
     };
     let parts = connection.into_parts();
-    let mut stream = parts.io.into_inner().into_inner();
-    if let Err(error) = &ended {
-        tracing::debug!(%error, "a connection ended");
-        // An idle connection that times out is just closed; half a head deserves an answer.
-        if error.is_timeout() && !parts.read_buf.is_empty() {
-            let error = ApiError::timeout("head", settings.header_timeout_ms);
-            let _ = timeout(LINGER, stream.write_all(&plain_response(&error))).await;
-        }
+    let (mut stream, kept_back) = parts.io.into_inner().into_inner();
+    if let Some(error) = last_answer(&ended, kept_back, !parts.read_buf.is_empty(), settings) {
+        let _ = timeout(LINGER, stream.write_all(&plain_response(&error, &app))).await;
     }
     linger(stream).await;
 }
 
+/// What is still to be said after hyper has ended a connection. `unread`: a part of a head has come.
+fn last_answer(
+    ended: &Result<(), hyper::Error>,
+    kept_back: Option<StatusCode>,
+    unread: bool,
+    settings: &Settings,
+) -> Option<ApiError> {
+    if let Some(status) = kept_back {
+        return Some(bad_head(status, settings));
+    }
+    let error = ended.as_ref().err()?;
+    tracing::debug!(%error, "a connection ended");
+    // An idle connection that times out is just closed; half a head deserves an answer.
+    if error.is_timeout() && unread {
+        return Some(ApiError::timeout("head", settings.header_timeout_ms));
+    }
+    // To an HTTP/2 client hyper says nothing at all.
+    error.is_parse_version_h2().then(|| bad_head(StatusCode::BAD_REQUEST, settings))
+}
+
+/// The answer to a head that hyper could not read and gave this status.
+fn bad_head(status: StatusCode, settings: &Settings) -> ApiError {
+    match status {
+        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => {
+            ApiError::headers_too_large(settings.headers_max, settings.header_max_bytes)
+        }
+        StatusCode::URI_TOO_LONG => ApiError::uri_too_long(),
+        _ => ApiError::body("The request is not HTTP/1.1: its head cannot be read."),
+    }
+}
+
 /// Says that there are too many connections.
-async fn refuse(mut stream: TcpStream, limit: usize) {
+async fn refuse(mut stream: TcpStream, app: App) {
+    let limit = app.settings.connections_max;
     let error = ApiError::unavailable(format!("The limit of {limit} connections is reached; try again soon."));
-    let _ = timeout(LINGER, stream.write_all(&plain_response(&error))).await;
+    let _ = timeout(LINGER, stream.write_all(&plain_response(&error, &app))).await;
     linger(stream).await;
 }
 
 /// A whole response, for where hyper has no say.
-fn plain_response(error: &ApiError) -> Vec<u8> {
+fn plain_response(error: &ApiError, app: &App) -> Vec<u8> {
     let body = serde_json::to_string(&error.to_body()).unwrap_or_default();
     let reason = error.status.canonical_reason().unwrap_or("");
     let retry =
         error.retry_after_ms.map(|ms| format!("retry-after: {}\r\nretry-after-ms: {ms}\r\n", ms.div_ceil(1_000)));
     format!(
-        "HTTP/1.1 {} {reason}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n{}connection: close\r\n\r\n{body}",
+        "HTTP/1.1 {} {reason}\r\ncontent-type: application/json\r\ncontent-length: {}\r\nx-request-id: {}\r\n{}connection: close\r\n\r\n{body}",
         error.status.as_u16(),
         body.len(),
+        app.new_id("req_"),
         retry.unwrap_or_default()
     )
     .into_bytes()

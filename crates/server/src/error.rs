@@ -89,6 +89,18 @@ impl ApiError {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, INVALID, Some("request_too_large"), message)
     }
 
+    pub fn headers_too_large(count_max: usize, bytes_max: usize) -> Self {
+        let message = format!(
+            "The request has more than {count_max} headers, or a head of more than {bytes_max} bytes; send less."
+        );
+        Self::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, INVALID, Some("request_headers_too_large"), message)
+    }
+
+    pub fn uri_too_long() -> Self {
+        let message = "The request's URL is too long; parameters belong in the body.";
+        Self::new(StatusCode::URI_TOO_LONG, INVALID, Some("uri_too_long"), message)
+    }
+
     pub fn media_type() -> Self {
         let message = "The request's body must be JSON; send the header `content-type: application/json`.";
         Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, INVALID, Some("unsupported_media_type"), message)
@@ -127,6 +139,10 @@ impl From<Error> for ApiError {
                 let mut refused = Self::body(message);
                 refused.body.param = param.map(str::to_owned);
                 refused
+            }
+            Error::TooLong { param, message } => {
+                // OpenAI's code, which clients look for when they shorten a conversation.
+                Self::new(StatusCode::BAD_REQUEST, INVALID, Some("context_length_exceeded"), message).with_param(param)
             }
             Error::NotFound(message) => {
                 Self::new(StatusCode::NOT_FOUND, INVALID, Some("model_not_found"), message).with_param("model")
@@ -178,6 +194,8 @@ mod tests {
     fn every_case_has_its_row() {
         check(Error::BadInput { param: Some("n"), message: "x".into() }, 400, INVALID, None, Some("n"));
         check(Error::BadInput { param: None, message: "x".into() }, 400, INVALID, None, None);
+        let long = Error::TooLong { param: "messages", message: "x".into() };
+        check(long, 400, INVALID, Some("context_length_exceeded"), Some("messages"));
         check(Error::NotFound("x".into()), 404, INVALID, Some("model_not_found"), Some("model"));
         check(Error::Conflict("x".into()), 409, INVALID, Some("conflict"), None);
         check(Error::NoSpace("x".into()), 507, SERVER, Some("insufficient_storage"), None);

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod backend;
+mod bare;
 mod body;
 mod connection;
 mod error;
@@ -42,6 +43,26 @@ pub struct Settings {
     pub ping_ms: u64,
     /// Requests that one model holds, waiting and running; told to clients in `x-ratelimit-limit-requests`.
     pub requests_max: usize,
+    pub limits: Limits,
+}
+
+/// Limits on what one request asks for. The engine holds them too; here a client is told of them before anything is done,
+/// and in the OpenAPI document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Choices (`n`).
+    pub choices_max: usize,
+    /// Alternatives for each token (`top_logprobs`).
+    pub logprobs_max: usize,
+    pub stop_strings_max: usize,
+    /// Bytes of one stop string.
+    pub stop_bytes_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { choices_max: 16, logprobs_max: 20, stop_strings_max: 4, stop_bytes_max: 1024 }
+    }
 }
 
 impl Default for Settings {
@@ -57,6 +78,7 @@ impl Default for Settings {
             grace_ms: 30_000,
             ping_ms: 5_000,
             requests_max: 1024 + 256,
+            limits: Limits::default(),
         }
     }
 }
@@ -81,15 +103,15 @@ pub async fn serve_backend(
     let grace = Duration::from_millis(settings.grace_ms);
     let app = App::new(backend, settings);
     let router = routes::router(app.clone());
-    let settings = app.settings.clone();
+    let draining = app.clone();
     let drained = async move {
         shutdown.await;
         tracing::info!("draining");
-        app.start_draining();
-        if !app.backend.drain(grace).await {
+        draining.start_draining();
+        if !draining.backend.drain(grace).await {
             tracing::warn!("the grace period ended before every request did");
         }
     };
-    connection::accept(listener, router, settings, drained).await;
+    connection::accept(listener, router, app, drained).await;
     Ok(())
 }

@@ -1,10 +1,10 @@
 //! What Prometheus reads at `/metrics`: vLLM's names, so that dashboards and routers made for it work.
 //!
 //! Gauges and token counters are the engines' own, read at each scrape; latencies are measured here, where the client
-//! sees them. [`Observation`] follows one request and counts it exactly once, however it ends.
+//! sees them, but for where the time went, which the engine tells at the end of each prompt. [`Observation`] follows one request and counts it exactly once, however it ends.
 
 use crate::backend::Backend;
-use orrery_platform::{Event, FinishReason, ModelStats};
+use orrery_platform::{Event, FinishReason, ModelStats, Timings};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
@@ -40,6 +40,9 @@ pub struct Metrics {
     ttft: ByModel,
     itl: ByModel,
     e2e: ByModel,
+    queue: ByModel,
+    prefill: ByModel,
+    decode: ByModel,
     success: ByReason,
 }
 
@@ -48,7 +51,17 @@ impl Metrics {
         let mut registry = Registry::default();
         let ttft: ByModel = Family::new_with_constructor(|| Histogram::new(TTFT_BUCKETS));
         let itl: ByModel = Family::new_with_constructor(|| Histogram::new(ITL_BUCKETS));
-        let e2e: ByModel = Family::new_with_constructor(|| Histogram::new(REQUEST_BUCKETS));
+        let mut by_request = |name: &str, help: &str| {
+            let family: ByModel = Family::new_with_constructor(|| Histogram::new(REQUEST_BUCKETS));
+            registry.register(name, help, family.clone());
+            family
+        };
+        let e2e = by_request("vllm:e2e_request_latency_seconds", "From a request's arrival to its end");
+        let queue =
+            by_request("vllm:request_queue_time_seconds", "From a finished prompt's submission to its first step");
+        let prefill =
+            by_request("vllm:request_prefill_time_seconds", "From a finished prompt's first step to its first token");
+        let decode = by_request("vllm:request_decode_time_seconds", "From a finished prompt's first token to its last");
         let success = ByReason::default();
         registry.register(
             "vllm:time_to_first_token_seconds",
@@ -56,10 +69,9 @@ impl Metrics {
             ttft.clone(),
         );
         registry.register("vllm:inter_token_latency_seconds", "Between two tokens of a choice", itl.clone());
-        registry.register("vllm:e2e_request_latency_seconds", "From a request's arrival to its end", e2e.clone());
         registry.register("vllm:request_success", "Requests by the reason of their end", success.clone());
         registry.register_collector(Box::new(Engines { backend }));
-        Self { registry, ttft, itl, e2e, success }
+        Self { registry, ttft, itl, e2e, queue, prefill, decode, success }
     }
 
     /// OpenMetrics text.
@@ -157,7 +169,8 @@ impl Observation {
             Event::Finished { reason, .. } => {
                 self.metrics.count(&self.model, finish_label(*reason));
             }
-            Event::Done { .. } => {
+            Event::Done { timings, .. } => {
+                self.spent(*timings);
                 self.prompts_left = self.prompts_left.saturating_sub(1);
                 if self.prompts_left == 0 {
                     self.reason = Some("done");
@@ -185,6 +198,12 @@ impl Observation {
         if let Some(before) = last.replace(now) {
             self.histogram(&self.metrics.itl, now.duration_since(before).as_secs_f64());
         }
+    }
+
+    fn spent(&self, timings: Timings) {
+        self.histogram(&self.metrics.queue, timings.queue.as_secs_f64());
+        self.histogram(&self.metrics.prefill, timings.prefill.as_secs_f64());
+        self.histogram(&self.metrics.decode, timings.decode.as_secs_f64());
     }
 
     fn histogram(&self, family: &ByModel, seconds: f64) {

@@ -106,7 +106,7 @@ impl<E: Encode + Unpin> EventBody<E> {
 
     fn event(&mut self, prompt: usize, event: Event) {
         self.observation.event(prompt, &event);
-        if let Event::Done { usage } = event {
+        if let Event::Done { usage, .. } = event {
             crate::wire::choices::add_usage(&mut self.usage, usage);
             self.prompts_left = self.prompts_left.saturating_sub(1);
             if self.prompts_left == 0 {

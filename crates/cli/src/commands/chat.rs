@@ -15,6 +15,9 @@ use std::io::{IsTerminal as _, Read as _};
 /// # Errors
 /// No server can be had, or (asking once) the reply failed.
 pub async fn run(chat: Chat, settings: Settings) -> anyhow::Result<()> {
+    if chat.temperature.is_some_and(|temperature| !temperature.is_finite() || temperature < 0.0) {
+        return Err(Usage("--temperature: write a number from 0, such as 0.7".to_owned()).into());
+    }
     let terminal = std::io::stdin().is_terminal();
     let prompt = if terminal { chat.prompt.clone() } else { Some(piped(chat.prompt.as_deref())?) };
     let ready = target::find(&chat.target, &chat.engine, settings).await?;

@@ -2,6 +2,7 @@
 
 mod bench;
 mod chat;
+mod interrupts;
 mod model;
 mod product;
 mod run;

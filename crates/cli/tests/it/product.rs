@@ -4,6 +4,7 @@ use crate::model;
 use crate::run::{Server, finish, orrery};
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
+use std::path::Path;
 
 #[test]
 fn a_user_pulls_serves_chats_measures_and_stops() {
@@ -39,7 +40,7 @@ fn a_user_pulls_serves_chats_measures_and_stops() {
 }
 
 #[test]
-fn chat_starts_an_engine_of_its_own_and_perplexity_is_plausible() {
+fn chat_starts_an_engine_of_its_own() {
     let data_dir = model::data_dir().to_str().expect("UTF-8 path");
     // Nothing listens at port 1, so chat starts its own.
     let arguments = ["chat", "Say hello.", "--listen", "127.0.0.1:1", "--data-dir", data_dir, "--max-tokens", "8"];
@@ -47,26 +48,25 @@ fn chat_starts_an_engine_of_its_own_and_perplexity_is_plausible() {
     assert_eq!(run.code, Some(0), "{}", run.err);
     assert!(!run.out.trim().is_empty());
     assert!(run.err.contains("started an engine for smollm2-135m-instruct"), "{}", run.err);
+}
 
-    let folder = tempfile::tempdir().expect("temporary folder");
-    let perplexity = |name: &str, text: &str| {
-        let file = folder.path().join(name);
-        std::fs::write(&file, text).expect("writable");
-        let run = finish(orrery(&["eval", "perplexity", "--json", "--data-dir", data_dir, "--text"]).arg(file));
-        assert_eq!(run.code, Some(0), "{}", run.err);
-        let json: serde_json::Value = serde_json::from_str(&run.out).expect("JSON");
-        json["perplexity"].as_f64().expect("a figure")
-    };
-    let sense = perplexity(
-        "sense",
-        "The sun rises in the east and sets in the west. Water boils at one hundred degrees Celsius.",
-    );
-    let nonsense = perplexity(
-        "nonsense",
-        "West hundred the boils Celsius sun east one at the degrees in rises sets and the water in.",
-    );
-    // A vocabulary of 49,152 makes a blind guess 49,152; the measured values are 17.2 and 3,824.
-    assert!(sense < 25.0 && nonsense > 50.0 * sense, "{sense} {nonsense}");
+/// The oracle is transformers in float32 on the dequantised weights, over the same text in the same windows
+/// (`fixtures/README.md`).
+#[test]
+fn perplexity_is_that_of_float32() {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/smollm2");
+    let reference = std::fs::read_to_string(fixtures.join("moby_dick.json")).expect("a fixture");
+    let reference: serde_json::Value = serde_json::from_str(&reference).expect("JSON");
+    let window = reference["window"].to_string();
+    let mut command = orrery(&["eval", "perplexity", "--json", "--window", &window, "--data-dir"]);
+    let run = finish(command.arg(model::data_dir()).arg("--text").arg(fixtures.join("moby_dick.txt")));
+    assert_eq!(run.code, Some(0), "{}", run.err);
+    let json: serde_json::Value = serde_json::from_str(&run.out).expect("JSON");
+    assert_eq!((&json["tokens"], &json["window"]), (&reference["scored"], &reference["window"]), "{json}");
+    let (found, wanted) = (json["perplexity"].as_f64().expect("a figure"), reference["perplexity"].as_f64());
+    assert!((found / wanted.expect("a figure") - 1.0).abs() < 0.005, "{found} {wanted:?}");
+    let nll = json["nll"].as_f64().expect("a figure");
+    assert!((nll.exp() / found - 1.0).abs() < 1e-9, "{json}");
 }
 
 #[test]

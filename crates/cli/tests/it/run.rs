@@ -25,7 +25,7 @@ pub struct Finished {
 }
 
 impl Finished {
-    fn new(output: Output) -> Self {
+    pub fn new(output: Output) -> Self {
         let text = |bytes| String::from_utf8(bytes).expect("the binary writes UTF-8");
         Self { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
     }

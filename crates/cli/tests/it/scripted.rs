@@ -16,6 +16,8 @@ pub enum Answer {
     Json(u16, serde_json::Value),
     /// The data of each event; `[DONE]` is part of the script.
     Events(Vec<String>),
+    /// One event, and then nothing until the client is gone.
+    Endless(String),
 }
 
 /// Lives as long as the test process; its thread ends with it.
@@ -83,6 +85,11 @@ fn write(mut stream: TcpStream, answer: Answer) -> std::io::Result<()> {
         Answer::Events(events) => {
             write!(stream, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n")?;
             events.iter().try_for_each(|data| write!(stream, "data: {data}\n\n"))
+        }
+        Answer::Endless(data) => {
+            write!(stream, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n")?;
+            write!(stream, "data: {data}\n\n")?;
+            stream.read(&mut [0]).map(drop)
         }
     }
 }

@@ -3,6 +3,8 @@
 use crate::run::{finish, orrery};
 use std::net::TcpListener;
 
+const FIXTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/models/llama-q8_0.gguf");
+
 #[test]
 fn wrong_usage_exits_with_2_and_names_the_way_out() {
     for (arguments, part) in [
@@ -15,6 +17,7 @@ fn wrong_usage_exits_with_2_and_names_the_way_out() {
         (&["chat", "--model", "a", "--model", "b", "hi"], "takes one model"),
         (&["chat"], "nothing to ask"),
         (&["chat", "--url", "ftp://x", "hi"], "is not an http:// or https:// address"),
+        (&["chat", "--temperature", "nan", "hi"], "--temperature: write a number from 0"),
         (&["bench", "--rate", "0"], "positive number"),
         (&["bench", "--clients", "0"], "--clients"),
         (&["fly"], "unrecognized subcommand"),
@@ -55,6 +58,48 @@ fn a_taken_port_is_a_failure_with_the_way_out() {
     let run = finish(&mut orrery(&["serve", "--listen", &address]));
     assert_eq!(run.code, Some(1), "{}", run.err);
     assert!(run.err.contains(&address) && run.err.contains("another program listens there"), "{}", run.err);
+}
+
+/// Takes every certificate away.
+fn without_certificates(command: &mut std::process::Command) -> &mut std::process::Command {
+    command.env("SSL_CERT_FILE", "/nonexistent").env("SSL_CERT_DIR", "/nonexistent")
+}
+
+#[test]
+fn without_certificates_a_pull_says_so_and_how_to_get_some() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let run = finish(without_certificates(&mut orrery(&["pull", crate::model::NAME, "--data-dir"])).arg(folder.path()));
+    assert_eq!(run.code, Some(1), "{}", run.err);
+    assert!(run.err.contains("no CA certificates") && run.err.contains("ca-certificates"), "{}", run.err);
+    let run = finish(without_certificates(&mut orrery(&["chat", "hi", "--url", "https://127.0.0.1:1"])));
+    assert_eq!(run.code, Some(1), "{}", run.err);
+    assert!(run.err.contains("ca-certificates"), "{}", run.err);
+}
+
+#[test]
+fn without_certificates_a_local_file_is_served_and_chatted_with() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let arguments = ["chat", "hi", "--listen", "127.0.0.1:1", "--max-tokens", "2", "--model", FIXTURE, "--data-dir"];
+    let run = finish(without_certificates(&mut orrery(&arguments)).arg(folder.path()));
+    assert_eq!(run.code, Some(0), "{}", run.err);
+    assert!(run.err.contains("started an engine for llama-q8_0"), "{}", run.err);
+}
+
+#[test]
+fn settings_that_cannot_run_are_refused_before_a_download() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    for (arguments, code, part) in [
+        (&["--threads", "1000"][..], 2, "1000 threads were asked for; this machine allows 1 to "),
+        (&["--threads", "9999"], 2, "--threads: 9999 is not between 0 and 1024"),
+        (&["--isa", "sse"], 2, "`sse` is not one of auto"),
+        (&["--kv-memory", "64KiB", "--model", FIXTURE], 1, "a KV memory of 65536 bytes holds"),
+    ] {
+        let mut command = orrery(&["serve", "--listen", "127.0.0.1:0", "--data-dir"]);
+        let run = finish(command.arg(folder.path()).args(arguments));
+        assert_eq!(run.code, Some(code), "{arguments:?}: {}", run.err);
+        assert!(run.err.contains(part), "{arguments:?}: {}", run.err);
+        assert!(!run.err.contains("downloading"), "{arguments:?}: {}", run.err);
+    }
 }
 
 #[test]

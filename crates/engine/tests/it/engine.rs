@@ -3,10 +3,12 @@
 use crate::fake::{Bytes, EOS, FAILING, FakeExecutor, PANICKING, Random, reference, shape};
 use orrery_engine::sample::{History, Sampler, draw};
 use orrery_engine::{
-    Engine, Error, Event, FinishReason, Generation, Handle, Request, Sampling, Settings, Stats, TokenLogprobs, Usage,
+    Engine, Error, Event, FinishReason, Generation, Handle, Request, Sampling, Settings, Stats, Timings, TokenLogprobs,
+    Usage,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 pub fn request(prompt: &[u32], max_tokens: usize) -> Request {
     Request {
@@ -65,7 +67,7 @@ pub async fn collect(mut generation: Generation) -> Outcome {
                 outcome.texts.entry(choice).or_default().push_str(&text);
                 assert!(outcome.reasons.insert(choice, reason).is_none(), "a choice ends once");
             }
-            Event::Done { usage } => outcome.end = Some(Ok(usage)),
+            Event::Done { usage, .. } => outcome.end = Some(Ok(usage)),
             Event::Failed(error) => outcome.end = Some(Err(error)),
         }
     }
@@ -188,6 +190,28 @@ async fn dropping_a_generation_frees_its_blocks_within_one_step() {
 }
 
 #[tokio::test]
+async fn a_stop_string_frees_its_choice_within_one_step() {
+    let (executor, permits) = FakeExecutor::gated(shape(64, 256));
+    let (engine, handle) = start(executor, Settings { prefix_cache: false, ..Settings::default() });
+    // A prompt after which comes a letter.
+    let first = |token: &u32| alone(&request(&[*token], 1), 0).0.first().copied().unwrap_or(EOS);
+    let prompt = (1..200).find(|token| (97..123).contains(&first(token))).expect("one of many");
+    let stop = vec![char::from(first(&prompt) as u8).to_string()];
+    let stopped = handle.submit(Request { stop, ignore_eos: true, ..request(&[prompt], 200) }).expect("accepted");
+    permits.send(()).expect("engine");
+    let outcome = collect(stopped).await;
+    assert_eq!((outcome.reasons[&0], outcome.texts[&0].as_str()), (FinishReason::Stop, ""));
+    // The step under way ends; the next one is the other request's alone.
+    let other = handle.submit(request(&[9], 0)).expect("accepted");
+    permits.send(()).expect("engine");
+    permits.send(()).expect("engine");
+    collect(other).await;
+    assert_eq!((handle.stats().running, handle.stats().blocks_used), (0, 0));
+    assert!(handle.stats().steps <= 3, "its second step may have begun, no third");
+    engine.stop();
+}
+
+#[tokio::test]
 async fn ten_thousand_disconnects_leave_nothing_behind() {
     let (engine, handle) =
         start(FakeExecutor::new(shape(64, 256)), Settings { queue_max: 20_000, ..Settings::default() });
@@ -222,6 +246,47 @@ async fn a_full_queue_refuses_and_recovers() {
     }
     assert!(handle.submit(request(&[4], 1)).is_ok());
     engine.stop();
+}
+
+#[tokio::test]
+async fn timings_tell_waiting_from_prefill_and_decode() {
+    const PAUSE: Duration = Duration::from_millis(40);
+    let (executor, permits) = FakeExecutor::gated(shape(64, 256));
+    let (engine, handle) = start(executor, Settings { sequences_max: 1, ..Settings::default() });
+    let begin = Instant::now();
+    let first = handle.submit(Request { ignore_eos: true, ..request(&[1], 1) }).expect("accepted");
+    let second = handle.submit(Request { ignore_eos: true, ..request(&[2], 3) }).expect("accepted");
+    let third = handle.submit(request(&[3], 0)).expect("accepted");
+    // The first request holds the only place for one pause; the second computes its prompt in one and two tokens in
+    // two; the third has no tokens, so all its time is prefill.
+    let pauses = tokio::task::spawn_blocking(move || {
+        for _ in 0..5 {
+            std::thread::sleep(PAUSE);
+            permits.send(()).expect("engine");
+        }
+    });
+    let (first, second, third) = (timings(first).await, timings(second).await, timings(third).await);
+    let whole = begin.elapsed();
+    pauses.await.expect("no panic");
+    // A step begins a little after the permit for the one before it.
+    let least = |pauses: u32| pauses * PAUSE - PAUSE / 4;
+    assert!(first.prefill >= least(1) && first.decode.is_zero(), "{first:?}");
+    assert!(second.queue >= least(1) && second.prefill >= least(1) && second.decode >= least(2), "{second:?}");
+    assert!(third.queue >= least(4) && third.prefill >= least(1) && third.decode.is_zero(), "{third:?}");
+    for Timings { queue, prefill, decode } in [first, second, third] {
+        assert!(queue + prefill + decode <= whole);
+    }
+    engine.stop();
+}
+
+async fn timings(mut generation: Generation) -> Timings {
+    loop {
+        match generation.next().await.expect("an end") {
+            Event::Done { timings, .. } => return timings,
+            Event::Failed(error) => panic!("{error}"),
+            _ => {}
+        }
+    }
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use crate::engine::{collect, request, start};
 use crate::fake::{Bytes, FakeExecutor, shape};
-use orrery_engine::{ChatMessage, Engine, Error, LoadError, Request, Sampling, Settings};
+use orrery_engine::{ChatMessage, Engine, Error, Load, LoadError, Request, Sampling, Settings};
 use std::sync::Arc;
 
 /// Blocks of 4 tokens: `check` runs with a context of 40, of which the memory holds `blocks` · 4.
@@ -12,7 +12,7 @@ fn refusal(blocks: usize, edit: impl FnOnce(&mut Request)) -> Option<(&'static s
     edit(&mut request);
     match handle.submit(request) {
         Ok(_) => None,
-        Err(Error::Invalid { param, message }) => Some((param, message)),
+        Err(Error::Invalid { param, message } | Error::TooLong { param, message }) => Some((param, message)),
         Err(other) => panic!("{other:?}"),
     }
 }
@@ -41,13 +41,13 @@ fn lengths_over_the_context_are_refused_with_what_fits() {
         100,
         |request| request.prompt = vec![1; 40],
         "prompt",
-        "`prompt` has 40 tokens, and this model's context is 40; shorten it to 39 tokens or fewer",
+        "the prompt has 40 tokens, and this model's context is 40; shorten it to 39 tokens or fewer",
     );
     check(
         100,
         |request| (request.prompt, request.max_tokens) = (vec![1; 41], 0),
         "prompt",
-        "`prompt` has 41 tokens, and this model's context is 40; shorten it to 40 tokens or fewer",
+        "the prompt has 41 tokens, and this model's context is 40; shorten it to 40 tokens or fewer",
     );
     check(
         8,
@@ -76,12 +76,12 @@ fn bad_values_are_refused_by_name() {
     check(99, |request| request.n = 17, "n", "`n` 17 is not between 1 and 16");
     check(99, |request| request.logprobs = Some(21), "logprobs", "`logprobs` 21 is over the limit of 20");
     check(99, |request| request.stop = vec![String::new()], "stop", "`stop` has an empty string; leave it out");
-    check(99, |request| request.stop = vec!["x".into(); 17], "stop", "`stop` has 17 strings; give 16 or fewer");
+    check(99, |request| request.stop = vec!["x".into(); 5], "stop", "`stop` has 5 strings; give 4 or fewer");
     let long = |request: &mut Request| request.stop = vec!["x".repeat(1025)];
     check(99, long, "stop", "`stop` has a string of 1025 bytes; give 1024 or fewer");
     check(99, sampling(|s| s.temperature = f32::NAN), "temperature", "`temperature` NaN is not a number from 0");
     check(99, sampling(|s| s.temperature = -0.5), "temperature", "`temperature` -0.5 is not a number from 0");
-    check(99, sampling(|s| s.top_p = 0.0), "top_p", "`top_p` 0 is not above 0 and at most 1");
+    check(99, sampling(|s| s.top_p = -0.5), "top_p", "`top_p` -0.5 is not between 0 and 1");
     check(99, sampling(|s| s.min_p = 1.5), "min_p", "`min_p` 1.5 is not between 0 and 1");
     check(
         99,
@@ -130,6 +130,60 @@ async fn the_longest_request_runs_in_the_smallest_memory() {
 fn an_engine_without_memory_is_refused() {
     let result = Engine::start_with_text(FakeExecutor::new(shape(0, 40)), Arc::new(Bytes), Settings::default());
     assert!(matches!(result.err(), Some(LoadError::Settings(_))));
+}
+
+#[test]
+fn limits_with_which_nothing_could_run_are_refused() {
+    type Edit = fn(&mut Settings);
+    let edits: [(&str, Edit); 5] = [
+        ("queue_max", |settings| settings.queue_max = 0),
+        ("sequences_max", |settings| settings.sequences_max = 0),
+        ("step_tokens_max", |settings| settings.step_tokens_max = 0),
+        ("step_logits_max", |settings| settings.step_logits_max = 0),
+        ("choices_max", |settings| settings.choices_max = 0),
+    ];
+    for (name, edit) in edits {
+        let mut settings = Settings::default();
+        edit(&mut settings);
+        let before = Load::default().check(&settings).expect_err(name).to_string();
+        assert_eq!(before, format!("`{name}` is 0; no request could run: set 1 or more"));
+        let executor = FakeExecutor::new(shape(9, 40));
+        let started = Engine::start_with_text(executor, Arc::new(Bytes), settings);
+        assert_eq!(started.err().expect(name).to_string(), before);
+    }
+}
+
+#[test]
+fn a_machine_that_does_not_have_it_is_told_before_there_is_a_model() {
+    let check = |load: Load| load.check(&Settings::default()).map_err(|error| error.to_string());
+    assert_eq!(check(Load::default()), Ok(()));
+    let threads = |threads| check(Load { threads: Some(threads), ..Load::default() }).expect_err("refused");
+    assert!(threads(0).starts_with("0 threads were asked for; this machine allows 1 to "));
+    assert!(threads(100_000).starts_with("100000 threads were asked for"));
+    let unknown = check(Load { isa: Some("sse".into()), ..Load::default() }).expect_err("refused");
+    assert_eq!(unknown, "unknown instruction set `sse`; known: scalar, avx2, avx512");
+}
+
+#[test]
+fn configured_limits_are_the_limits() {
+    let settings =
+        Settings { choices_max: 2, logprobs_max: 1, stop_strings_max: 1, stop_bytes_max: 3, ..Settings::default() };
+    let (_engine, handle) = start(FakeExecutor::new(shape(99, 40)), settings);
+    let submit = |edit: fn(&mut Request)| {
+        let mut request = request(&[1; 3], 3);
+        edit(&mut request);
+        match handle.submit(request).err() {
+            Some(Error::Invalid { param, .. }) => Some(param),
+            Some(other) => panic!("{other:?}"),
+            None => None,
+        }
+    };
+    assert_eq!(submit(|request| (request.n, request.logprobs, request.stop) = (2, Some(1), vec!["abc".into()])), None);
+    assert_eq!(submit(|request| request.n = 3), Some("n"));
+    assert_eq!(submit(|request| request.logprobs = Some(2)), Some("logprobs"));
+    assert_eq!(submit(|request| request.prompt_logprobs = Some(2)), Some("logprobs"));
+    assert_eq!(submit(|request| request.stop = vec!["a".into(), "b".into()]), Some("stop"));
+    assert_eq!(submit(|request| request.stop = vec!["abcd".into()]), Some("stop"));
 }
 
 #[test]

@@ -46,8 +46,8 @@ fn reference(row: &[f32], sampling: &Sampling, prompt: &[u32], generated: &[u32]
     let total: f64 = p.iter().sum();
     let mut mass = 0.0;
     for token in &order {
-        // The token that reaches top_p is in.
-        if mass >= f64::from(sampling.top_p) * total {
+        // The token that reaches top_p is in, so there is always one.
+        if mass > 0.0 && mass >= f64::from(sampling.top_p) * total {
             p[*token] = 0.0;
         }
         mass += p[*token];
@@ -66,7 +66,7 @@ fn random_sampling(random: &mut Random, length: usize) -> Sampling {
     Sampling {
         temperature: pick(random, &[0.0, 0.3, 0.7, 1.0, 1.0, 1.7]),
         top_k: [0, 0, 1, 5, 40, 300, length][random.below(7)],
-        top_p: pick(random, &[1.0, 1.0, 0.95, 0.9, 0.5, 0.01]),
+        top_p: pick(random, &[1.0, 1.0, 0.95, 0.9, 0.5, 0.01, 0.0]),
         min_p: pick(random, &[0.0, 0.0, 0.05, 0.5, 1.0]),
         presence_penalty: pick(random, &[0.0, 0.0, 0.6, -1.0]),
         frequency_penalty: pick(random, &[0.0, 0.0, 0.3, -0.2]),

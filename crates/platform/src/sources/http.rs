@@ -10,10 +10,14 @@ use reqwest::{Response, StatusCode, Url};
 use tokio::time::{Instant, timeout_at};
 
 const REDIRECTS_MAX: usize = 8;
+const NO_CERTIFICATES: &str = "this machine has no CA certificates to check it by; install them (Debian: apt-get install \
+                               ca-certificates) or name a bundle in SSL_CERT_FILE";
 
 /// An HTTP client with the settings of the sources.
 pub(crate) struct Http {
     client: reqwest::Client,
+    /// The machine has CA certificates, without which no https address can be trusted.
+    has_certificates: bool,
     pub(crate) settings: SourceSettings,
 }
 
@@ -59,16 +63,21 @@ impl Http {
     pub(crate) fn new(settings: SourceSettings) -> Result<Self, Error> {
         // A provider that the program has installed already serves as well.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = reqwest::Client::builder()
-            .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(settings.connect_timeout)
-            .user_agent(concat!("orrery/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map_err(|error| Error::Internal {
-                message: "the HTTP client cannot be built".into(),
-                source: Some(Box::new(error)),
-            })?;
-        Ok(Self { client, settings })
+        let builder = || {
+            reqwest::Client::builder()
+                .redirect(reqwest::redirect::Policy::none())
+                .connect_timeout(settings.connect_timeout)
+                .user_agent(concat!("orrery/", env!("CARGO_PKG_VERSION")))
+        };
+        // Without any certificate this fails. What is on this machine can be served all the same, and a mirror without TLS
+        // be used.
+        let whole = builder().build();
+        let has_certificates = whole.is_ok();
+        let client = whole.or_else(|_| builder().tls_certs_only([]).build()).map_err(|error| Error::Internal {
+            message: "the HTTP client cannot be built".into(),
+            source: Some(Box::new(error)),
+        })?;
+        Ok(Self { client, has_certificates, settings })
     }
 
     /// The time by which a source must have answered, from now on.
@@ -88,6 +97,9 @@ impl Http {
         let mut first = None;
         let mut trusted = true;
         for _ in 0..=REDIRECTS_MAX {
+            if url.scheme() == "https" && !self.has_certificates {
+                return Err(SourceError::Unreachable(format!("{}: {NO_CERTIFICATES}", origin(&url))));
+            }
             let mut request = self.client.get(url.clone()).headers(headers.clone());
             let own = credentials.filter(|credentials| credentials.origin.origin() == url.origin());
             // Never in the clear, but to this machine itself.

@@ -24,6 +24,9 @@ pub(crate) fn copy(path: &Path, staging: &Path, progress: &OnProgress<'_>) -> Re
     };
     let absolute = path.canonicalize().map_err(disk)?;
     let mut copies = Vec::new();
+    if absolute.is_file() && !begins_as_gguf(&absolute).map_err(disk)? {
+        return Err(Error::bad_input(format!("{} is not a model: {NOT_GGUF}", path.display())));
+    }
     for source in model_files(&absolute).map_err(disk)? {
         let name = source.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
         check_name(&name)?;
@@ -36,6 +39,16 @@ pub(crate) fn copy(path: &Path, staging: &Path, progress: &OnProgress<'_>) -> Re
         return Err(Error::bad_input(format!("{path} has no model: a folder needs config.json and safetensors")));
     }
     Ok((absolute, copies))
+}
+
+/// Why a single file is no model.
+pub(crate) const NOT_GGUF: &str = "it does not begin with `GGUF`, as a model in one file does";
+
+/// Whether a file begins like a model in one file. An address often gives a web page instead.
+pub(crate) fn begins_as_gguf(path: &Path) -> std::io::Result<bool> {
+    let mut begin = Vec::new();
+    File::open(path)?.take(4).read_to_end(&mut begin)?;
+    Ok(begin == b"GGUF")
 }
 
 fn model_files(path: &Path) -> std::io::Result<Vec<PathBuf>> {

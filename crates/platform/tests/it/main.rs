@@ -14,9 +14,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A file that no two positions make look alike.
+/// A file that begins like a model and that no two positions make look alike.
 pub fn body(bytes: usize) -> Vec<u8> {
-    (0..bytes as u64).map(|i| (i.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 56) as u8).collect()
+    let noise = (0..bytes as u64).map(|i| (i.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 56) as u8);
+    b"GGUF".iter().copied().chain(noise).take(bytes).collect()
 }
 
 pub fn sha256(bytes: &[u8]) -> String {

@@ -213,7 +213,7 @@ async fn a_full_disk_is_told_and_leaves_no_partial_file() {
 
 #[tokio::test]
 async fn an_address_is_resumed_only_while_it_is_unchanged() {
-    let (old, new) = (body(BYTES), vec![3; BYTES]);
+    let (old, new) = (body(BYTES), [b"GGUF".to_vec(), vec![3; BYTES - 4]].concat());
     let fresh = new.clone();
     let server = Server::start(move |number, request| match number {
         0 => Answer::file(request, &old, "\"old\"").cut(50_000),
@@ -245,6 +245,29 @@ async fn a_path_is_used_in_place_and_copied_by_pull() {
     assert_eq!(puller.resolve(&stored, silent()).await.expect("stored"), model.path);
     let gone = puller.reference("./no/such.gguf").expect("path");
     assert!(matches!(puller.resolve(&gone, silent()).await, Err(Error::NotFound(_))));
+}
+
+#[tokio::test]
+async fn a_page_or_a_text_is_not_taken_for_a_model() {
+    let data = tempfile::tempdir().expect("folder");
+    let server = Server::start(|_, _| Answer::new(200, "<html>The file is elsewhere.</html>")).await;
+    let puller = puller(data.path(), settings(&server.url));
+    let page = puller.reference(&format!("{}/x/m.gguf", server.url)).expect("address");
+    let error = puller.pull(&page, silent()).await.expect_err("a page").to_string();
+    assert!(error.contains("/x/m.gguf gives is not a model") && error.contains("`GGUF`"), "{error}");
+
+    let file = data.path().join("notes.txt");
+    for contents in ["", "GGU", "plain text"] {
+        std::fs::write(&file, contents).expect("file");
+        let text = puller.reference(file.to_str().expect("text")).expect("path");
+        let error = puller.pull(&text, silent()).await.expect_err(contents);
+        assert!(
+            matches!(&error, Error::BadInput { message, .. } if message.contains("notes.txt is not a model")),
+            "{error}"
+        );
+    }
+    assert_nothing_published(data.path());
+    assert!(!data.path().join("staging/m/m.gguf.partial").exists(), "nothing to resume from");
 }
 
 #[tokio::test]

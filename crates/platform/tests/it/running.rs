@@ -72,6 +72,19 @@ async fn an_unknown_model_is_not_found_and_what_is_served_is_told() {
 }
 
 #[tokio::test]
+async fn a_catalogues_model_is_found_by_its_aliases_too() {
+    let data = tempfile::tempdir().expect("folder");
+    // Nothing listens at port 1: the model is never there, but it is known.
+    let platform = start(data.path(), vec!["smollm2".into()], failing("x")).expect("started");
+    assert_eq!(platform.models()[0].id, "smollm2-135m-instruct");
+    for name in ["smollm2-135m-instruct", "smollm2", "smollm2-135m"] {
+        let error = platform.detokenize(name, &[1]).expect_err("not loaded");
+        assert!(matches!(error, Error::Unavailable(_)), "{name}: {error}");
+    }
+    assert!(matches!(platform.detokenize("qwen3", &[1]), Err(Error::NotFound(_))));
+}
+
+#[tokio::test]
 async fn bad_settings_are_refused_at_once() {
     let data = tempfile::tempdir().expect("folder");
     let (one, other) = (model(data.path(), "m.gguf"), format!("{}/./m.gguf", data.path().display()));
@@ -79,6 +92,70 @@ async fn bad_settings_are_refused_at_once() {
         let error = start(data.path(), models, failing("x")).err().expect("refused");
         assert!(matches!(&error, Error::BadInput { message, .. } if message.contains(word)), "{error}");
     }
+}
+
+#[tokio::test]
+async fn settings_that_this_machine_cannot_run_are_refused_before_a_download() {
+    let data = tempfile::tempdir().expect("folder");
+    type Edit = fn(&mut Settings);
+    let edits: [(&str, Edit); 5] = [
+        ("`sse`", |settings| settings.isa = Some("sse".into())),
+        ("0 threads", |settings| settings.threads = Some(0)),
+        ("100000 threads", |settings| settings.threads = Some(100_000)),
+        ("`step_tokens_max` is 0", |settings| settings.step_tokens_max = 0),
+        ("`choices_max` is 0", |settings| settings.choices_max = 0),
+    ];
+    for (part, edit) in edits {
+        let mut settings = Settings { data_dir: data.path().to_owned(), ..Default::default() };
+        edit(&mut settings);
+        let catalogue = Catalogue::embedded().expect("embedded");
+        let error = Platform::start_with(settings, catalogue, failing("x")).err().expect("refused");
+        assert!(matches!(&error, Error::BadInput { message, .. } if message.contains(part)), "{error}");
+    }
+    assert_eq!(std::fs::read_dir(data.path()).expect("folder").count(), 0, "nothing has been begun");
+}
+
+#[tokio::test]
+async fn what_is_set_reaches_the_engine() {
+    let data = tempfile::tempdir().expect("folder");
+    let seen = Arc::new(std::sync::Mutex::new(None));
+    let loader: Arc<Loader> = {
+        let seen = seen.clone();
+        Arc::new(move |_, _, settings, _| {
+            *seen.lock().expect("no panic") = Some(settings);
+            Err(LoadError::Settings("seen".into()))
+        })
+    };
+    let settings = Settings {
+        data_dir: data.path().to_owned(),
+        models: vec![model(data.path(), "m.gguf")],
+        queue_max: 1,
+        sequences_max: 2,
+        step_tokens_max: 3,
+        step_logits_max: 4,
+        step_target_ms: 5,
+        prefix_cache: false,
+        choices_max: 6,
+        logprobs_max: 7,
+        stop_strings_max: 8,
+        stop_bytes_max: 9,
+        ..Default::default()
+    };
+    let platform = Platform::start_with(settings, Catalogue::embedded().expect("embedded"), loader).expect("started");
+    platform.wait_ready().await.expect_err("the loader refuses");
+    let expected = orrery_engine::Settings {
+        queue_max: 1,
+        sequences_max: 2,
+        step_tokens_max: 3,
+        step_logits_max: 4,
+        step_target_ms: 5,
+        prefix_cache: false,
+        choices_max: 6,
+        logprobs_max: 7,
+        stop_strings_max: 8,
+        stop_bytes_max: 9,
+    };
+    assert_eq!(seen.lock().expect("no panic").take(), Some(expected));
 }
 
 #[tokio::test]

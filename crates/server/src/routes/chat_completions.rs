@@ -34,7 +34,8 @@ use std::time::Instant;
 )]
 pub async fn create(State(app): State<App>, request: Request) -> Result<Response, ApiError> {
     let arrived = Instant::now();
-    let ChatBody { request, delivery } = ChatBody::read(read_object(request, &app.settings).await?)?;
+    let ChatBody { request, delivery } =
+        ChatBody::read(read_object(request, &app.settings).await?, &app.settings.limits)?;
     let identity = identity(&app, "chatcmpl-", &request.model);
     let grid = Grid { prompts: 1, n: request.generate.n };
     let with_logprobs = request.generate.logprobs.is_some();

@@ -33,7 +33,7 @@ use std::time::Instant;
 )]
 pub async fn create(State(app): State<App>, request: Request) -> Result<Response, ApiError> {
     let arrived = Instant::now();
-    let body = CompletionBody::read(read_object(request, &app.settings).await?)?;
+    let body = CompletionBody::read(read_object(request, &app.settings).await?, &app.settings.limits)?;
     let identity = identity(&app, "cmpl-", &body.model);
     let (grid, delivery, echo) = (body.grid(), body.delivery, body.echo);
     let logprobs = body.generate.logprobs.is_some();

@@ -30,7 +30,7 @@ use utoipa_axum::routes;
 
 /// All routes and the fallbacks.
 pub fn router(app: App) -> Router {
-    let (router, document) = OpenApiRouter::with_openapi(openapi::document())
+    let (router, mut document) = OpenApiRouter::with_openapi(openapi::document())
         .routes(routes!(index::index))
         .routes(routes!(chat_completions::create))
         .routes(routes!(completions::create))
@@ -43,6 +43,9 @@ pub fn router(app: App) -> Router {
         .routes(routes!(metrics::metrics))
         .routes(routes!(openapi::openapi))
         .split_for_parts();
+    for schema in document.components.iter_mut().flat_map(|components| components.schemas.values_mut()) {
+        crate::wire::params::limit(schema, &app.settings.limits);
+    }
     // A second call on the same state would find the same routes; the first document stays.
     let _ = app.openapi.set(document);
     router

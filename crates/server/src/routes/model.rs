@@ -3,6 +3,7 @@
 use crate::error::{ApiError, ErrorBody};
 use crate::state::{App, printable};
 use axum::Json;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use orrery_platform::ModelInfo;
 use serde::Serialize;
@@ -34,10 +35,15 @@ impl From<ModelInfo> for ModelObject {
     params(("id" = String, Path, description = "The model's id; `/` in it is written `%2F`")),
     responses(
         (status = 200, description = "The model", body = ModelObject),
+        (status = 400, description = "The id is not UTF-8", body = ErrorBody),
         (status = 404, description = "No such model", body = ErrorBody),
     )
 )]
-pub async fn retrieve(State(app): State<App>, Path(id): Path<String>) -> Result<Json<ModelObject>, ApiError> {
+pub async fn retrieve(
+    State(app): State<App>,
+    id: Result<Path<String>, PathRejection>,
+) -> Result<Json<ModelObject>, ApiError> {
+    let Path(id) = id.map_err(|_| ApiError::body("The model's id in the URL is not UTF-8 text."))?;
     let found = app.backend.models().into_iter().find(|model| model.id == id);
     found.map(|model| Json(model.into())).ok_or_else(|| ApiError::model_not_found(&printable(&id)))
 }

@@ -1,5 +1,6 @@
 //! `POST /v1/chat/completions`: the request, the whole answer, and the chunks of a streamed one.
 
+use crate::Limits;
 use crate::error::ApiError;
 use crate::sse::{Encode, Frames};
 use crate::wire::chat_messages;
@@ -24,11 +25,11 @@ pub struct ChatBody {
 }
 
 impl ChatBody {
-    pub fn read(mut fields: Fields) -> Result<Self, ApiError> {
+    pub fn read(mut fields: Fields, limits: &Limits) -> Result<Self, ApiError> {
         let model = generate::model(&mut fields)?;
-        let (mut generate, delivery) = generate::read(&mut fields)?;
+        let (mut generate, delivery) = generate::read(&mut fields, limits)?;
         generate.max_tokens = max_tokens(&mut fields)?;
-        generate.logprobs = logprobs(&mut fields)?;
+        generate.logprobs = logprobs(&mut fields, limits)?;
         let messages = chat_messages::read(&mut fields)?;
         Ok(Self { request: ChatRequest { model, messages, generate }, delivery })
     }
@@ -46,9 +47,9 @@ fn max_tokens(fields: &mut Fields) -> Result<Option<usize>, ApiError> {
     }
 }
 
-fn logprobs(fields: &mut Fields) -> Result<Option<usize>, ApiError> {
+fn logprobs(fields: &mut Fields, limits: &Limits) -> Result<Option<usize>, ApiError> {
     let wanted = fields.flag(&params::LOGPROBS)?;
-    match fields.count(&params::TOP_LOGPROBS)? {
+    match fields.count(&params::TOP_LOGPROBS.up_to(limits.logprobs_max))? {
         Some(count) if count > 0 && !wanted => {
             Err(ApiError::invalid("top_logprobs", "`top_logprobs` needs `logprobs: true`."))
         }
@@ -290,7 +291,7 @@ mod tests {
 
     fn read(body: Value) -> Result<ChatBody, ApiError> {
         let Value::Object(map) = body else { panic!("an object") };
-        ChatBody::read(Fields::new(map))
+        ChatBody::read(Fields::new(map), &Limits::default())
     }
 
     fn frames(n: usize, include_usage: bool, events: Vec<Event>) -> String {

@@ -66,7 +66,7 @@ impl Choices {
                 choice.text.push_str(&text);
                 choice.finish = Some(reason);
             }
-            Event::Done { usage } => {
+            Event::Done { usage, .. } => {
                 add_usage(&mut self.usage, usage);
                 self.done += 1;
             }

@@ -1,5 +1,6 @@
 //! `POST /v1/completions`: the request (one or many prompts), the whole answer, and the chunks of a streamed one.
 
+use crate::Limits;
 use crate::error::ApiError;
 use crate::sse::{Encode, Frames};
 use crate::wire::choices::{Choice, Choices, Grid};
@@ -28,11 +29,11 @@ pub struct CompletionBody {
 }
 
 impl CompletionBody {
-    pub fn read(mut fields: Fields) -> Result<Self, ApiError> {
+    pub fn read(mut fields: Fields, limits: &Limits) -> Result<Self, ApiError> {
         let model = generate::model(&mut fields)?;
-        let (mut generate, delivery) = generate::read(&mut fields)?;
+        let (mut generate, delivery) = generate::read(&mut fields, limits)?;
         generate.max_tokens = Some(fields.count(&params::TEXT_MAX_TOKENS)?.unwrap_or(16));
-        generate.logprobs = fields.count(&params::TEXT_LOGPROBS)?;
+        generate.logprobs = fields.count(&params::TEXT_LOGPROBS.up_to(limits.logprobs_max))?;
         let echo = fields.flag(&params::ECHO)?;
         check_best_of(&mut fields, generate.n)?;
         let prompts = prompts(&mut fields)?;
@@ -302,7 +303,7 @@ mod tests {
 
     fn read(body: Value) -> Result<CompletionBody, ApiError> {
         let Value::Object(map) = body else { panic!("an object") };
-        CompletionBody::read(Fields::new(map))
+        CompletionBody::read(Fields::new(map), &Limits::default())
     }
 
     fn echo() -> Shown {

@@ -35,6 +35,11 @@ impl Offsets {
     }
 }
 
+/// The number whose decimal form is the same as the 32-bit one's: both columns write one value alike.
+fn shortest(value: f32) -> f64 {
+    value.to_string().parse().unwrap_or(f64::from(value))
+}
+
 impl Logprobs {
     /// The prompt's part; `text` is the prompt as it is echoed.
     pub fn of_prompt(tokens: &[PromptToken], text: &str, offsets: &mut Offsets) -> Self {
@@ -59,7 +64,7 @@ impl Logprobs {
         let mut top = Map::new();
         for candidate in token.top.iter().chain([&token.chosen]) {
             // Two tokens can share a name; the more probable one keeps it.
-            top.entry(name(candidate)).or_insert_with(|| finite(candidate.logprob).into());
+            top.entry(name(candidate)).or_insert_with(|| shortest(finite(candidate.logprob)).into());
         }
         self.tokens.push(name(&token.chosen));
         self.token_logprobs.push(Some(finite(token.chosen.logprob)));
@@ -95,6 +100,15 @@ mod tests {
         // "a€b": the euro sign is two tokens.
         assert_eq!(logprobs.text_offset, [0, 1, 2, 2]);
         assert_eq!(logprobs.tokens, ["a", "bytes:\\xe2\\x82", "bytes:\\xac", "b"]);
+    }
+
+    #[test]
+    fn one_value_is_written_alike_in_both_columns() {
+        let mut logprobs = Logprobs::default();
+        logprobs.push(&TokenLogprobs { chosen: token("a", b"a", -6.781_709), top: vec![] }, &mut Offsets::default());
+        let json = serde_json::to_value(&logprobs).expect("JSON").to_string();
+        assert_eq!(json.matches("-6.781709").count(), 2, "{json}");
+        assert_eq!(json.matches("-6.781709179").count(), 0, "{json}");
     }
 
     #[test]

@@ -61,7 +61,7 @@ impl Fields {
 
     pub fn integer(&mut self, spec: &Integer) -> Result<Option<i64>, ApiError> {
         let Some(value) = self.take(spec.name) else { return Ok(None) };
-        let integral = value.as_i64();
+        let integral = value.as_i64().or_else(|| whole(value.as_f64()?));
         if integral.is_none() && (value.is_u64() || value.as_f64().is_some_and(|number| number.fract() == 0.0)) {
             return Err(self.out_of_range(spec.name, &value, spec.min, spec.max));
         }
@@ -125,6 +125,12 @@ impl Fields {
         let message = format!("`{param}` is {value}; it must be between {min} and {max}.");
         ApiError::invalid(param, message)
     }
+}
+
+/// `5.0` is an integer in JSON Schema, and some languages write their integers so. Past 2^53 a float is no exact integer.
+fn whole(number: f64) -> Option<i64> {
+    const EXACT_MAX: f64 = (1u64 << 53) as f64;
+    (number.fract() == 0.0 && number.abs() <= EXACT_MAX).then_some(number as i64)
 }
 
 /// Refuses U+0000, which no model is trained on and which ends a string early in many systems behind a prompt.

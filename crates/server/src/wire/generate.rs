@@ -1,5 +1,6 @@
 //! What chat and completion requests share, from JSON to `platform::Generate`.
 
+use crate::Limits;
 use crate::error::ApiError;
 use crate::wire::fields::{Fields, checked_text};
 use crate::wire::{not_built, params};
@@ -14,11 +15,11 @@ pub struct Delivery {
 }
 
 /// Reads all shared fields. `max_tokens` and `logprobs` differ between the two APIs and are filled in by them.
-pub fn read(fields: &mut Fields) -> Result<(Generate, Delivery), ApiError> {
+pub fn read(fields: &mut Fields, limits: &Limits) -> Result<(Generate, Delivery), ApiError> {
     not_built::refuse(fields)?;
     let generate = Generate {
         max_tokens: None,
-        n: fields.count(&params::N)?.unwrap_or(1),
+        n: fields.count(&params::N.up_to(limits.choices_max))?.unwrap_or(1),
         temperature: number(fields, &params::TEMPERATURE)?,
         top_k: fields.integer(&params::TOP_K)?.map_or(0, |k| usize::try_from(k).unwrap_or(0)),
         top_p: number(fields, &params::TOP_P)?,
@@ -29,7 +30,7 @@ pub fn read(fields: &mut Fields) -> Result<(Generate, Delivery), ApiError> {
         logit_bias: logit_bias(fields)?,
         // Any 64 bits are a seed; a negative one keeps its bits.
         seed: fields.integer(&params::SEED)?.map(i64::cast_unsigned),
-        stop: stop(fields)?,
+        stop: stop(fields, limits)?,
         ignore_eos: fields.flag(&params::IGNORE_EOS)?,
         logprobs: None,
         cache_salt: cache_salt(fields)?,
@@ -62,28 +63,28 @@ fn number(fields: &mut Fields, spec: &params::Number) -> Result<f32, ApiError> {
     Ok(fields.number(spec)?.unwrap_or(spec.default))
 }
 
-fn stop(fields: &mut Fields) -> Result<Vec<String>, ApiError> {
+fn stop(fields: &mut Fields, limits: &Limits) -> Result<Vec<String>, ApiError> {
     let values = match fields.take("stop") {
         None => return Ok(Vec::new()),
         Some(Value::Array(values)) => values,
         Some(one @ Value::String(_)) => vec![one],
         Some(other) => return Err(fields.wrong_type("stop", "a string or an array of strings", &other)),
     };
-    if values.len() > params::STOPS_MAX {
-        let message = format!("`stop` has {} strings; at most {} are allowed.", values.len(), params::STOPS_MAX);
+    if values.len() > limits.stop_strings_max {
+        let (count, limit) = (values.len(), limits.stop_strings_max);
+        let message = format!("`stop` has {count} strings; at most {limit} are allowed.");
         return Err(ApiError::invalid("stop", message));
     }
-    values.into_iter().map(|value| stop_string(fields, value)).collect()
+    values.into_iter().map(|value| stop_string(fields, value, limits.stop_bytes_max)).collect()
 }
 
-fn stop_string(fields: &Fields, value: Value) -> Result<String, ApiError> {
+fn stop_string(fields: &Fields, value: Value, bytes_max: usize) -> Result<String, ApiError> {
     match value {
         Value::String(text) if text.is_empty() => {
             Err(ApiError::invalid("stop", "`stop` has an empty string; remove it."))
         }
-        Value::String(text) if text.len() > params::STOP_BYTES_MAX => {
-            let limit = params::STOP_BYTES_MAX;
-            let message = format!("`stop` has a string of {} bytes; at most {limit} are allowed.", text.len());
+        Value::String(text) if text.len() > bytes_max => {
+            let message = format!("`stop` has a string of {} bytes; at most {bytes_max} are allowed.", text.len());
             Err(ApiError::invalid("stop", message))
         }
         Value::String(text) => checked_text(text, || "stop".to_owned()),

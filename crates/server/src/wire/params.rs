@@ -1,21 +1,15 @@
 //! The parameters of generation as tables: name, range, default and meaning. The checks and the OpenAPI schemas both
 //! come from here, so that they cannot disagree.
 
+use crate::Limits;
 use serde_json::json;
 use utoipa::openapi::schema::{ArrayBuilder, Schema, SchemaType, Type};
 use utoipa::openapi::{ObjectBuilder, RefOr};
 
 /// Length of a model's name in bytes.
 pub const MODEL_BYTES_MAX: usize = 256;
-/// Choices per request.
-pub const CHOICES_MAX: usize = 16;
 /// Prompts in one completion request.
 pub const PROMPTS_MAX: usize = 128;
-/// Stop strings per request, and the length of one in bytes.
-pub const STOPS_MAX: usize = 4;
-pub const STOP_BYTES_MAX: usize = 4096;
-/// Alternatives reported for each token.
-pub const LOGPROBS_MAX: usize = 20;
 pub const LOGIT_BIAS_MAX: usize = 1024;
 /// Length of `cache_salt` in bytes.
 pub const SALT_BYTES_MAX: usize = 512;
@@ -38,6 +32,14 @@ pub struct Integer {
     pub about: &'static str,
 }
 
+impl Integer {
+    /// The same with the limit of the settings.
+    pub fn up_to(&self, limit: usize) -> Self {
+        let max = i64::try_from(limit).unwrap_or(i64::MAX);
+        Self { name: self.name, min: self.min, max, default: self.default, about: self.about }
+    }
+}
+
 pub struct Flag {
     pub name: &'static str,
     pub default: bool,
@@ -56,6 +58,9 @@ const fn flag(name: &'static str, about: &'static str) -> Flag {
     Flag { name, default: false, about }
 }
 
+/// Stands where the settings have the limit: [`Integer::up_to`] puts it in.
+const SETTINGS_MAX: i64 = i64::MAX;
+
 /// More tokens than any context holds; the model's own limit is checked where it is known.
 const TOKENS_MAX: i64 = u32::MAX as i64;
 
@@ -68,7 +73,7 @@ pub const REPETITION: Number =
     number("repetition_penalty", 0.01, 10.0, 1.0, "Divides the logits of tokens that have occurred; 1 is off.");
 pub const NUMBERS: &[&Number] = &[&TEMPERATURE, &TOP_P, &MIN_P, &PRESENCE, &FREQUENCY, &REPETITION];
 
-pub const N: Integer = integer("n", 1, CHOICES_MAX as i64, Some(1), "Choices sampled from the same prompt.");
+pub const N: Integer = integer("n", 1, SETTINGS_MAX, Some(1), "Choices sampled from the same prompt.");
 pub const TOP_K: Integer = integer("top_k", -1, TOKENS_MAX, Some(0), "Keeps this many tokens; 0 and -1 keep all.");
 pub const SEED: Integer =
     integer("seed", i64::MIN, i64::MAX, None, "The same seed gives the same answer; random without.");
@@ -80,12 +85,12 @@ pub const MAX_TOKENS: Integer =
 pub const MAX_COMPLETION_TOKENS: Integer =
     integer("max_completion_tokens", 1, TOKENS_MAX, None, "The newer name of `max_tokens`.");
 pub const TOP_LOGPROBS: Integer =
-    integer("top_logprobs", 0, LOGPROBS_MAX as i64, None, "Alternatives for each token; needs `logprobs`.");
+    integer("top_logprobs", 0, SETTINGS_MAX, None, "Alternatives for each token; needs `logprobs`.");
 pub const TEXT_MAX_TOKENS: Integer =
     integer("max_tokens", 0, TOKENS_MAX, Some(16), "Tokens of each choice; 0 is for `echo`.");
 pub const TEXT_LOGPROBS: Integer =
-    integer("logprobs", 0, LOGPROBS_MAX as i64, None, "Log-probabilities with this many alternatives.");
-pub const BEST_OF: Integer = integer("best_of", 1, CHOICES_MAX as i64, None, "Accepted where it equals `n`.");
+    integer("logprobs", 0, SETTINGS_MAX, None, "Log-probabilities with this many alternatives.");
+pub const BEST_OF: Integer = integer("best_of", 1, SETTINGS_MAX, None, "Accepted where it equals `n`.");
 
 pub const STREAM: Flag = flag("stream", "Answer in server-sent events.");
 pub const IGNORE_EOS: Flag = flag("ignore_eos", "Go on past the model's end token.");
@@ -158,7 +163,7 @@ impl RequestSchema {
             .description(Some("Added to the logits, by token id."))
             .additional_properties(Some(ObjectBuilder::new().schema_type(SchemaType::Type(Type::Number))));
         let options = RequestSchema::new("Options of `stream`.").flag(&INCLUDE_USAGE).object;
-        self.property("stop", one_or_many("Strings that end a choice; up to 4."))
+        self.property("stop", stop_schema(&Limits::default()))
             .property("logit_bias", bias)
             .flag(&STREAM)
             .property("stream_options", options)
@@ -172,15 +177,37 @@ impl RequestSchema {
     }
 }
 
+/// Puts the limits of the settings into the schema of a request; the schemas themselves are made without settings.
+pub fn limit(schema: &mut RefOr<Schema>, limits: &Limits) {
+    let RefOr::T(Schema::Object(object)) = schema else { return };
+    let integers = [
+        (&N, limits.choices_max),
+        (&BEST_OF, limits.choices_max),
+        (&TOP_LOGPROBS, limits.logprobs_max),
+        (&TEXT_LOGPROBS, limits.logprobs_max),
+    ];
+    for (spec, limit) in integers {
+        if let Some(RefOr::T(Schema::Object(property))) = object.properties.get_mut(spec.name)
+            && property.maximum.is_some()
+        {
+            property.maximum = Some((limit as f64).into());
+        }
+    }
+    if object.properties.contains_key("stop") {
+        object.properties.insert("stop".to_owned(), stop_schema(limits).into());
+    }
+}
+
 pub fn string(about: &str) -> ObjectBuilder {
     ObjectBuilder::new().schema_type(SchemaType::Type(Type::String)).description(Some(about))
 }
 
 /// A string or an array of them.
-fn one_or_many(about: &str) -> Schema {
+fn stop_schema(limits: &Limits) -> Schema {
+    let one = |about| string(about).max_length(Some(limits.stop_bytes_max));
     let any = utoipa::openapi::schema::OneOfBuilder::new()
-        .description(Some(about))
-        .item(string("One."))
-        .item(ArrayBuilder::new().items(string("One of many.")));
+        .description(Some("Strings that end a choice."))
+        .item(one("One."))
+        .item(ArrayBuilder::new().items(one("One of many.")).max_items(Some(limits.stop_strings_max)));
     Schema::OneOf(any.build())
 }

@@ -2,13 +2,13 @@
 
 use crate::sse::{Encode, Frames};
 use orrery_platform::chat::{Logprob, PromptToken, TokenLogprobs};
-use orrery_platform::{Event, FinishReason, Usage};
+use orrery_platform::{Event, FinishReason, Timings, Usage};
 
 /// Runs events through an encoder, up to and with its last chunk.
 pub fn encode(encoder: &mut impl Encode, events: Vec<Event>) -> String {
     let mut out = Frames::default();
     for event in events {
-        if let Event::Done { usage } = event {
+        if let Event::Done { usage, .. } = event {
             encoder.finish(usage, &mut out);
         } else {
             encoder.event(0, event, &mut out).expect("an event");
@@ -26,7 +26,8 @@ fn finished(choice: usize, text: &str, reason: FinishReason) -> Event {
 }
 
 fn done(completion_tokens: usize) -> Event {
-    Event::Done { usage: Usage { prompt_tokens: 5, completion_tokens, cached_tokens: 2 } }
+    let usage = Usage { prompt_tokens: 5, completion_tokens, cached_tokens: 2 };
+    Event::Done { usage, timings: Timings::default() }
 }
 
 /// Three tokens, the second held back and the last flushed at the end.

@@ -63,7 +63,10 @@ async fn a_megabyte_of_header_is_431() {
     let server = Server::start().await;
     let mut connection = server.connect().await;
     connection.send("GET", "/", &[("x-big", &"x".repeat(1024 * 1024))], b"").await;
-    assert_eq!(connection.response().await.status, 431);
+    let refused = connection.response().await;
+    check_error(&refused, 431, Some("request_headers_too_large"), None);
+    assert!(refused.header("x-request-id").is_some() && refused.header("connection") == Some("close"));
+    connection.closed().await;
 }
 
 #[tokio::test]
@@ -72,15 +75,54 @@ async fn a_hundred_thousand_headers_are_431() {
     let headers = vec![("a", "b"); 100_000];
     let mut connection = server.connect().await;
     connection.send("GET", "/", &headers, b"").await;
-    assert_eq!(connection.response().await.status, 431);
+    check_error(&connection.response().await, 431, Some("request_headers_too_large"), None);
+}
+
+#[tokio::test]
+async fn headers_up_to_the_limits_pass() {
+    let server = Server::with(Settings { headers_max: 10, header_max_bytes: 8192, ..Settings::default() }).await;
+    // `host` is one of the ten.
+    for (count, status) in [(9, 200), (10, 431)] {
+        let mut connection = server.connect().await;
+        let answer = connection.request("GET", "/", &vec![("a", "b"); count], b"").await;
+        assert_eq!(answer.status, status, "{count}");
+    }
+    for (bytes, status) in [(8_000, 200), (8_192, 431)] {
+        let mut connection = server.connect().await;
+        let answer = connection.request("GET", "/", &[("a", &"b".repeat(bytes))], b"").await;
+        assert_eq!(answer.status, status, "{bytes}");
+    }
+}
+
+#[tokio::test]
+async fn a_long_url_is_414() {
+    let server = Server::with(Settings { header_max_bytes: 1024 * 1024, ..Settings::default() }).await;
+    let mut connection = server.connect().await;
+    connection.send("GET", &format!("/{}", "x".repeat(100_000)), &[], b"").await;
+    check_error(&connection.response().await, 414, Some("uri_too_long"), None);
 }
 
 #[tokio::test]
 async fn garbage_is_400() {
     let server = Server::start().await;
+    let heads: [&[u8]; 5] = [
+        b"\x16\x03\x01\x02\x00 hello\r\n\r\n",
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"GET / HTTP/1.1\r\nbad header\r\n\r\n",
+        b"GET / HTTP/1.1\r\ncontent-length: two\r\n\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    ];
+    for head in heads {
+        let mut connection = server.connect().await;
+        connection.raw(head).await;
+        check_error(&connection.response().await, 400, None, None);
+        connection.closed().await;
+    }
+    // After a good request too.
     let mut connection = server.connect().await;
-    connection.raw(b"\x16\x03\x01\x02\x00 hello\r\n\r\n").await;
-    assert_eq!(connection.response().await.status, 400);
+    connection.request("GET", "/", &[], b"").await;
+    connection.raw(b"\r\n\r\nnonsense\r\n\r\n").await;
+    check_error(&connection.response().await, 400, None, None);
 }
 
 #[tokio::test]

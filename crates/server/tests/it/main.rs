@@ -6,6 +6,7 @@ mod chat_completions;
 mod completions;
 mod detokenize;
 mod disconnects;
+mod engine;
 mod health;
 mod index;
 mod limits;

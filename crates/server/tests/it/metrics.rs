@@ -46,6 +46,21 @@ async fn latencies_are_counted_once_for_each_request_and_token() {
 }
 
 #[tokio::test]
+async fn where_the_time_went_is_told_for_each_prompt() {
+    let server = Server::start().await;
+    server.post(CHAT, &chat("hello")).await;
+    server.post("/v1/completions", &json!({"model": "tiny", "prompt": ["a", "b"], "stream": true})).await;
+    server.post(CHAT, &chat("fail")).await;
+    for (name, seconds) in [("queue", 0.75), ("prefill", 0.25), ("decode", 1.25)] {
+        let read = async |what: &str| {
+            sample(&server, &format!("vllm:request_{name}_time_seconds_{what}{{model_name=\"tiny\"")).await
+        };
+        assert_eq!(read("count").await, Some(3.0), "{name}");
+        assert_eq!(read("sum").await, Some(3.0 * seconds), "{name}");
+    }
+}
+
+#[tokio::test]
 async fn failures_and_aborts_have_reasons_of_their_own() {
     let server = Server::start().await;
     server.post(CHAT, &chat("fail")).await;

@@ -18,4 +18,5 @@ async fn one_model() {
     let response = server.get("/v1/models/tiny").await;
     assert_eq!((response.status, response.json()["id"].as_str()), (200, Some("tiny")));
     check_error(&server.get("/v1/models/org%2Fother").await, 404, Some("model_not_found"), Some("model"));
+    check_error(&server.get("/v1/models/%ff").await, 400, None, None);
 }

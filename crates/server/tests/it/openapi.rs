@@ -1,7 +1,8 @@
 //! `GET /openapi.json`: complete and sound.
 
-use crate::support::Server;
-use serde_json::Value;
+use crate::support::{Server, check_error, with};
+use orrery_server::{Limits, Settings};
+use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
 /// The routes, written down a second time: the document must list exactly these.
@@ -64,6 +65,33 @@ async fn the_document_is_sound() {
             let id = operation["operationId"].as_str().expect("an id").to_owned();
             assert!(ids.insert(id.clone()), "{id} is used twice");
         }
+    }
+}
+
+#[tokio::test]
+async fn the_limits_of_the_settings_are_told_and_held() {
+    let limits = Limits { choices_max: 2, logprobs_max: 3, stop_strings_max: 1, stop_bytes_max: 5 };
+    let server = Server::with(Settings { limits, ..Settings::default() }).await;
+    let document = server.get("/openapi.json").await.json();
+    let told = |request: &str, rest: &str| {
+        document.pointer(&format!("/components/schemas/{request}/properties/{rest}")).and_then(Value::as_f64)
+    };
+    for request in ["CreateChatCompletionRequest", "CreateCompletionRequest"] {
+        assert_eq!(told(request, "n/maximum"), Some(2.0));
+        assert_eq!(told(request, "stop/oneOf/0/maxLength"), Some(5.0));
+        assert_eq!(told(request, "stop/oneOf/1/maxItems"), Some(1.0));
+    }
+    assert_eq!(told("CreateChatCompletionRequest", "top_logprobs/maximum"), Some(3.0));
+    assert_eq!(told("CreateCompletionRequest", "logprobs/maximum"), Some(3.0));
+    assert_eq!(told("CreateCompletionRequest", "best_of/maximum"), Some(2.0));
+    let chat = json!({"n": 2, "logprobs": true, "top_logprobs": 3, "stop": ["12345"]});
+    let path = "/v1/chat/completions";
+    let base = || with(crate::support::chat("hello"), chat.clone());
+    assert_eq!(server.post(path, &base()).await.status, 200);
+    let over = [("n", json!(3)), ("top_logprobs", json!(4)), ("stop", json!(["1", "2"])), ("stop", json!("123456"))];
+    for (name, value) in over {
+        let refused = server.post(path, &with(base(), json!({name: value}))).await;
+        check_error(&refused, 400, None, Some(name));
     }
 }
 

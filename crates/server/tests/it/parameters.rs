@@ -28,7 +28,7 @@ async fn shared_parameters_out_of_range_or_of_the_wrong_type() {
         ("presence_penalty", &[json!(-2.1), json!(2.1), json!("x")]),
         ("frequency_penalty", &[json!(-2.1), json!(2.1), json!("x")]),
         ("repetition_penalty", &[json!(0), json!(-1), huge.clone()]),
-        ("n", &[json!(0), json!(-1), json!(17), json!(1.5), json!(u64::MAX), huge.clone(), json!("2")]),
+        ("n", &[json!(0), json!(-1), json!(17), json!(1.5), json!(17.0), json!(u64::MAX), huge.clone(), json!("2")]),
         ("top_k", &[json!(-2), json!(1.5), huge.clone(), json!("x")]),
         ("max_tokens", &[json!(-1), json!(1.5), huge.clone(), json!("x"), json!(i64::MAX)]),
         ("seed", &[json!(1.5), json!(u64::MAX), huge.clone(), json!("x")]),
@@ -90,9 +90,9 @@ async fn nothing_of_a_refused_request_runs() {
 async fn the_edges_pass_and_arrive() {
     let server = Server::start().await;
     let edges = json!({
-        "temperature": 2, "top_p": 0, "min_p": 1, "presence_penalty": -2, "frequency_penalty": 2, "n": 16, "top_k": -1,
+        "temperature": 2, "top_p": 0, "min_p": 1, "presence_penalty": -2, "frequency_penalty": 2, "n": 16.0,
         "seed": -1, "max_tokens": 1, "priority": -7, "stop": ["a", "b", "c", "d"], "logit_bias": {"5": -100},
-        "tools": [], "store": false, "user": "u", "metadata": {"a": "b"}, "service_tier": "auto", "some_new_field": 1,
+        "top_k": -1.0, "tools": [], "store": false, "user": "u", "metadata": {"a": "b"}, "service_tier": "auto", "some_new_field": 1,
     });
     for (path, base) in [(CHAT, chat("hello")), (TEXT, text())] {
         let response = server.post(path, &with(base, edges.clone())).await;

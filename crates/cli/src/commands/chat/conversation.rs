@@ -2,7 +2,8 @@
 
 use crate::client::{Client, message};
 use serde_json::{Value, json};
-use std::io::Write as _;
+use std::borrow::Cow;
+use std::io::{IsTerminal as _, Write as _};
 
 /// What the user set for replies; `None` leaves it to the server.
 #[derive(Debug, Clone, Default)]
@@ -92,16 +93,32 @@ async fn receive(client: &Client, body: &Value, text: &mut String) -> anyhow::Re
         if let Some(piece) = chunk["choices"][0]["delta"]["content"].as_str() {
             text.push_str(piece);
             let mut out = std::io::stdout().lock();
-            out.write_all(piece.as_bytes())?;
+            let shown = if out.is_terminal() { harmless(piece) } else { Cow::Borrowed(piece) };
+            out.write_all(shown.as_bytes())?;
             out.flush()?;
         }
     }
     Ok(())
 }
 
+/// A reply without the characters that steer a terminal: what a model says must not move the cursor, or worse.
+fn harmless(text: &str) -> Cow<'_, str> {
+    let steers = |letter: char| letter.is_control() && !matches!(letter, '\n' | '\t');
+    if text.contains(steers) { Cow::Owned(text.replace(steers, "\u{fffd}")) } else { Cow::Borrowed(text) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_reply_does_not_steer_the_terminal() {
+        assert_eq!(
+            harmless("a\u{1b}]52;c;eA==\u{7}b\u{9b}2J\r\n\tc é"),
+            "a\u{fffd}]52;c;eA==\u{fffd}b\u{fffd}2J\u{fffd}\n\tc é"
+        );
+        assert!(matches!(harmless("plain\n"), Cow::Borrowed(_)));
+    }
 
     #[test]
     fn a_request_carries_the_history_and_what_was_set() {

@@ -5,7 +5,7 @@ use futures_util::stream::{self, BoxStream, StreamExt};
 use orrery_platform::chat::{Logprob, PromptToken, TokenLogprobs};
 use orrery_platform::{
     ChatMessage, ChatRequest, CompletionRequest, Error, Event, FinishReason, Generate, ModelInfo, ModelState,
-    ModelStats, Prompt, Usage,
+    ModelStats, Prompt, Timings, Usage,
 };
 use orrery_server::backend::{Backend, Running};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -46,6 +46,13 @@ impl Default for Scripted {
         }
     }
 }
+
+/// Where the time of every scripted request went.
+pub const TIMINGS: Timings = Timings {
+    queue: Duration::from_millis(750),
+    prefill: Duration::from_millis(250),
+    decode: Duration::from_millis(1250),
+};
 
 /// Counts one running generation.
 struct Guard(watch::Sender<usize>);
@@ -171,7 +178,7 @@ impl From<Step> for Event {
                 Self::Token { choice, token: text.len() as u32, text: text.to_owned(), logprobs }
             }
             Step::Finished(choice) => Self::Finished { choice, text: String::new(), reason: FinishReason::Stop },
-            Step::Done(usage) => Self::Done { usage },
+            Step::Done(usage) => Self::Done { usage, timings: TIMINGS },
         }
     }
 }
