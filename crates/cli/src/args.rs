@@ -68,7 +68,7 @@ pub struct EngineFlags {
     /// file stem [default: smollm2-135m-instruct]
     #[arg(long, value_name = "NAME|PATH")]
     pub model: Vec<String>,
-    /// Instruction set: scalar, avx2, avx512 or amx; the results are the same bits [default: the best there is]
+    /// Instruction set: scalar, avx2, avx512, avx512bf16 or amx; the results are the same bits [default: the best there is]
     #[arg(long, value_name = "NAME")]
     pub isa: Option<String>,
     /// Compute threads [default: one for each processor]

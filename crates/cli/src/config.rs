@@ -206,9 +206,10 @@ fn platform(layers: &Layers, environment: Environment) -> Result<orrery_platform
 fn isa(layers: &Layers) -> Result<Option<String>, Usage> {
     match layers.text("engine.isa") {
         "auto" => Ok(None),
-        name @ ("scalar" | "avx2" | "avx512") => Ok(Some(name.to_owned())),
-        "amx" => Err(layers.refuse("engine.isa", "amx is not built yet; use auto, scalar, avx2 or avx512")),
-        name => Err(layers.refuse("engine.isa", format!("`{name}` is not one of auto, scalar, avx2, avx512"))),
+        name @ ("scalar" | "avx2" | "avx512" | "avx512bf16" | "amx") => Ok(Some(name.to_owned())),
+        name => {
+            Err(layers.refuse("engine.isa", format!("`{name}` is not one of auto, scalar, avx2, avx512, avx512bf16, amx")))
+        }
     }
 }
 

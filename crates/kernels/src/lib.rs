@@ -11,6 +11,7 @@ mod memory;
 pub mod pool;
 pub mod quant;
 mod simd;
+mod system;
 
 use std::sync::Arc;
 

@@ -1,5 +1,6 @@
 //! Memory for kernels: aligned, lazily resident buffers, and slices that threads write in disjoint parts.
 
+use crate::system::advise_large_pages;
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::marker::PhantomData;
 use std::ptr::NonNull;
@@ -67,6 +68,7 @@ impl<T: Number> Aligned<T> {
         debug_assert!(skipped <= SPARE);
         // SAFETY: the address is a multiple of ALLOCATED, so at most SPARE bytes are skipped, which the layout has to spare.
         let start = unsafe { allocated.add(skipped) }.cast::<T>();
+        advise_large_pages(start.as_ptr().cast(), len * size_of::<T>());
         Self { allocated, start, len }
     }
 

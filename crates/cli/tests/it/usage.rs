@@ -8,7 +8,7 @@ const FIXTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/model
 #[test]
 fn wrong_usage_exits_with_2_and_names_the_way_out() {
     for (arguments, part) in [
-        (&["serve", "--isa", "amx"][..], "amx is not built yet"),
+        (&["serve", "--isa", "mmx"][..], "`mmx` is not one of auto, scalar, avx2, avx512, avx512bf16, amx"),
         (&["serve", "--kv-memory", "1G"], "write for example 512MB or 1GiB"),
         (&["serve", "--listen", "8080"], "is not HOST:PORT"),
         (&["serve", "--grace-ms", "soon"], "--grace-ms"),

@@ -161,7 +161,7 @@ fn a_machine_that_does_not_have_it_is_told_before_there_is_a_model() {
     assert!(threads(0).starts_with("0 threads were asked for; this machine allows 1 to "));
     assert!(threads(100_000).starts_with("100000 threads were asked for"));
     let unknown = check(Load { isa: Some("sse".into()), ..Load::default() }).expect_err("refused");
-    assert_eq!(unknown, "unknown instruction set `sse`; known: scalar, avx2, avx512");
+    assert_eq!(unknown, "unknown instruction set `sse`; known: scalar, avx2, avx512, avx512bf16, amx");
 }
 
 #[test]

@@ -28,7 +28,7 @@ const CHUNK_ROWS: usize = 128;
 pub(super) fn rows_max(isa: Isa) -> usize {
     match isa {
         Isa::Avx512Bf16 | Isa::Amx => usize::MAX,
-        Isa::Avx512 => 4,
+        Isa::Avx512 => 8,
         _ => 3,
     }
 }
@@ -94,7 +94,8 @@ impl ByLayout for Chosen<'_> {
             (Isa::Avx2, 1) => dispatch_vector(isa, Sweep::<L, 1, 2>::new(item)),
             (Isa::Avx2, 2) => dispatch_vector(isa, Sweep::<L, 2, 1>::new(item)),
             (Isa::Avx2, _) => dispatch_vector(isa, Sweep::<L, 3, 1>::new(item)),
-            _ => sweeps!(1 x 4 2 x 4 3 x 2 4 x 2 5 x 2 6 x 1 7 x 1 8 x 1),
+            (Isa::Avx512, 2) => dispatch_wide(isa, Sweep::<L, 2, 2>::new(item)),
+            _ => sweeps!(1 x 4 2 x 4 3 x 2 4 x 1 5 x 1 6 x 1 7 x 1 8 x 1),
         }
     }
 }

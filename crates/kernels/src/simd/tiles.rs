@@ -4,6 +4,7 @@
 //! the chain over the high halves, each of fused multiply-adds from +0, rounded to nearest even, denormals zero, whatever the
 //! thread's mode (Intel's manual, volume 2). Eight tiles here: A in 0 and 1, B in 2 and 3, C in 4 to 7.
 
+use crate::system::request_state;
 use std::arch::asm;
 use std::sync::OnceLock;
 
@@ -38,7 +39,7 @@ impl Tiles {
     /// `None` where the processor has no such tiles or the system does not lend them. Asked once for the process.
     pub fn get() -> Option<Self> {
         static FOUND: OnceLock<bool> = OnceLock::new();
-        FOUND.get_or_init(|| has_tiles() && is_permitted()).then_some(Self(()))
+        FOUND.get_or_init(|| has_tiles() && request_state(TILE_DATA)).then_some(Self(()))
     }
 
     /// Gives the A tiles `rows` rows each (0 to 16) and `pairs` pairs a row, the B tiles `pairs` rows, and the C tiles
@@ -145,27 +146,4 @@ fn has_tiles() -> bool {
     unsafe { asm!("xgetbv", in("ecx") 0, out("eax") low, out("edx") _high, options(nostack, nomem)) };
     let states: u32 = (1 << 17) | (1 << TILE_DATA);
     low & states == states
-}
-
-/// Asks Linux for the use of tile data (`arch_prctl`, ARCH_REQ_XCOMP_PERM); other systems lend it on first use.
-#[cfg(target_os = "linux")]
-fn is_permitted() -> bool {
-    const ARCH_PRCTL: isize = 158;
-    const REQUEST_PERMISSION: usize = 0x1023;
-    let mut result = ARCH_PRCTL;
-    // SAFETY: the call reads no memory of ours; it changes what this process may use and nothing else.
-    unsafe {
-        asm!(
-            "syscall",
-            inlateout("rax") result, in("rdi") REQUEST_PERMISSION, in("rsi") TILE_DATA,
-            out("rcx") _, out("r11") _,
-            options(nostack)
-        );
-    }
-    result == 0
-}
-
-#[cfg(not(target_os = "linux"))]
-fn is_permitted() -> bool {
-    true
 }
