@@ -208,7 +208,8 @@ fn isa(layers: &Layers) -> Result<Option<String>, Usage> {
         "auto" => Ok(None),
         name @ ("scalar" | "avx2" | "avx512" | "avx512bf16" | "amx") => Ok(Some(name.to_owned())),
         name => {
-            Err(layers.refuse("engine.isa", format!("`{name}` is not one of auto, scalar, avx2, avx512, avx512bf16, amx")))
+            Err(layers
+                .refuse("engine.isa", format!("`{name}` is not one of auto, scalar, avx2, avx512, avx512bf16, amx")))
         }
     }
 }

@@ -23,16 +23,14 @@ impl Number for [f32; 2] {}
 pub(crate) fn from_words<T: Number>(words: &[u32]) -> &[T] {
     const { assert!(align_of::<T>() <= align_of::<u32>() && size_of::<T>().is_multiple_of(size_of::<u32>())) };
     // SAFETY: the size and alignment fit by the check above, and `Number`s are plain: any bits are a value.
-    unsafe { std::slice::from_raw_parts(words.as_ptr().cast(), words.len() * size_of::<u32>() / size_of::<T>()) }
+    unsafe { std::slice::from_raw_parts(words.as_ptr().cast(), size_of_val(words) / size_of::<T>()) }
 }
 
 /// The same to write.
 pub(crate) fn from_words_mut<T: Number>(words: &mut [u32]) -> &mut [T] {
     const { assert!(align_of::<T>() <= align_of::<u32>() && size_of::<T>().is_multiple_of(size_of::<u32>())) };
     // SAFETY: as above, and the borrow is unique.
-    unsafe {
-        std::slice::from_raw_parts_mut(words.as_mut_ptr().cast(), words.len() * size_of::<u32>() / size_of::<T>())
-    }
+    unsafe { std::slice::from_raw_parts_mut(words.as_mut_ptr().cast(), size_of_val(words) / size_of::<T>()) }
 }
 
 /// A zeroed buffer whose pages become resident when they are first written.

@@ -212,8 +212,8 @@ impl WholeRows<'_> {
     fn block<S: Simd, const Q: usize>(&self, simd: S, first: usize) {
         let (queries, group) = (&self.queries, self.queries.group());
         let mut at = [(0, 0); Q];
-        for q in 0..Q {
-            at[q] = (self.rows.start + (first + q) / group, (first + q) % group);
+        for (q, at) in at.iter_mut().enumerate() {
+            *at = (self.rows.start + (first + q) / group, (first + q) % group);
         }
         let vectors = queries.load::<S, Q>(simd, at);
         let mut longest = 0;
@@ -253,16 +253,16 @@ impl OneSplit<'_> {
     fn block<S: Simd, const Q: usize>(&self, simd: S, first: usize) {
         let queries = &self.queries;
         let mut at = [(0, 0); Q];
-        for q in 0..Q {
-            at[q] = (0, first + q);
+        for (q, at) in at.iter_mut().enumerate() {
+            *at = (0, first + q);
         }
         let vectors = queries.load::<S, Q>(simd, at);
         let (fresh, _) = queries.split::<S, Q>(simd, self.split, &vectors, at);
         let len = Partial::stored_len(queries.shape.head_dim);
-        for q in 0..Q {
+        for (q, fresh) in fresh.iter().enumerate() {
             let head = queries.kv_head * queries.group() + first + q;
             // SAFETY: every split and head belongs to one work item.
-            fresh[q].store(unsafe { self.places.part(self.first + head * len, len) });
+            fresh.store(unsafe { self.places.part(self.first + head * len, len) });
         }
     }
 }

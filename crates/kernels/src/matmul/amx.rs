@@ -182,9 +182,9 @@ impl Item<'_> {
         let kind = self.part.weights.scales();
         let which = if self.halves() == 2 { at.half } else { 2 };
         let count = (2 * ROWS).min(self.rows.len() - at.row);
-        for t in 0..TILES {
-            let d = simd.load(&weights.scales[at.half][t]);
-            let m = simd.load(&weights.minima[at.half][t]);
+        for (t, (scales, minima)) in weights.scales[at.half].iter().zip(&weights.minima[at.half]).enumerate() {
+            let d = simd.load(scales);
+            let m = simd.load(minima);
             for r in 0..count {
                 let y = &mut results.0[at.row + r][t];
                 let s = simd.load(&sums[r / ROWS][t].0[r % ROWS]);
