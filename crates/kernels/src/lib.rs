@@ -10,6 +10,7 @@ pub mod matmul;
 mod memory;
 pub mod pool;
 pub mod quant;
+pub mod roofline;
 mod simd;
 mod system;
 

@@ -98,6 +98,21 @@ impl Tiles {
         }
     }
 
+    /// C += both A tiles times both B tiles.
+    #[inline(always)]
+    pub fn accumulate(self) {
+        // SAFETY: the processor has tiles (the token), which are configured; memory is not touched.
+        unsafe {
+            asm!(
+                "tdpbf16ps tmm4, tmm0, tmm2",
+                "tdpbf16ps tmm5, tmm0, tmm3",
+                "tdpbf16ps tmm6, tmm1, tmm2",
+                "tdpbf16ps tmm7, tmm1, tmm3",
+                options(nostack, nomem)
+            );
+        }
+    }
+
     /// C = A tile `INDEX` times both B tiles, stored to `to`.
     #[inline(always)]
     pub fn multiply<const INDEX: usize>(self, to: &mut [Tile<f32>; 2]) {
