@@ -258,7 +258,6 @@ mod tests {
     #[test]
     fn bad_values_are_refused_with_the_way_out() {
         for (flag, key, value, part) in [
-            ("--isa", "engine.isa", "amx", "amx is not built yet; use auto"),
             ("--isa", "engine.isa", "sse", "`sse` is not one of auto"),
             ("--quantize", "engine.quantize", "q3", "not one of none, q8_0"),
             ("--kv-memory", "engine.kv_memory", "1kB", "less than the least"),

@@ -5,11 +5,11 @@
 //! exact in bf16. The result takes the blocks in order: y = fma(S, d, y), then y = fma(Σx, m, y) where the
 //! format has minima; weights without scales add S itself. Denormals are flushed to zero throughout.
 
-use super::{Operand, SUMS};
+use super::Operand;
 use crate::Compute;
 use crate::isa::Isa;
 use crate::quant::Packed;
-use crate::simd::{BLOCK, Kernel, LANES, Scalar, Simd, dispatch};
+use crate::simd::{BLOCK, Kernel, Scalar, Simd, dispatch};
 
 /// Row `row` of `x` times output `output` of `weights`; `x` was set by `scalar`, a compute of [`Isa::Scalar`].
 pub fn product(scalar: &Compute, x: &Operand, row: usize, weights: &Packed, output: usize) -> f32 {
@@ -76,10 +76,4 @@ fn chained_sum(x: &[f32]) -> f32 {
         odd += pair[1];
     }
     even + odd
-}
-
-/// The sums of the low half, the high half and the whole of a block.
-#[inline(always)]
-pub(super) fn block_sums(block: &[[f32; LANES]; 2]) -> [f32; SUMS] {
-    [chained_sum(&block[0]), chained_sum(&block[1]), chained_sum(block.as_flattened())]
 }

@@ -18,7 +18,6 @@ pub use operand::Operand;
 use crate::Compute;
 use crate::isa::Isa;
 use crate::quant::Packed;
-use operand::SUMS;
 
 /// Multiplies in one parallel region: row r of `out` is [x_r·W₀ᵀ, x_r·W₁ᵀ, …], so its length is rows × Σ outputs.
 ///

@@ -1,6 +1,5 @@
 //! The left side of products: activations rounded to bf16, in the order in which kernels read them.
 
-use super::definition;
 use crate::Compute;
 use crate::isa::Isa;
 use crate::memory::{Aligned, Disjoint, from_words, from_words_mut};
@@ -129,10 +128,13 @@ impl Kernel for Round<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
         let blocks = from_words_mut::<S::X>(self.words).as_chunks_mut::<DUOS>().0.as_chunks_mut::<2>().0;
-        let blocks = blocks.iter_mut().zip(self.sums.as_chunks_mut::<SUMS>().0);
-        for ((to, sums), from) in blocks.zip(Blocks::new(self.values, self.inputs)) {
-            let values = round_block(simd, &from, sums);
-            *to = simd.pack_block(values);
+        let groups = blocks.chunks_mut(LANES).zip(self.sums.as_chunks_mut::<SUMS>().0.chunks_mut(LANES));
+        let mut from = Blocks::new(self.values, self.inputs);
+        for (blocks, sums) in groups {
+            for (to, from) in blocks.iter_mut().zip(&mut from) {
+                *to = simd.pack_block(round(simd, &from));
+            }
+            fill_sums(simd, blocks, sums);
         }
     }
 }
@@ -147,11 +149,56 @@ impl Bf16Kernel for RoundToPairs<'_> {
 
     #[inline(always)]
     fn run(self, simd: Avx512Bf16) {
-        let blocks = self.0.words.as_chunks_mut::<LANES>().0.iter_mut().zip(self.0.sums.as_chunks_mut::<SUMS>().0);
-        for ((to, sums), from) in blocks.zip(Blocks::new(self.0.values, self.0.inputs)) {
-            let values = round_block(simd, &from, sums);
-            simd.pack_pairs(values, to);
+        let blocks = self.0.words.as_chunks_mut::<LANES>().0;
+        let groups = blocks.chunks_mut(LANES).zip(self.0.sums.as_chunks_mut::<SUMS>().0.chunks_mut(LANES));
+        let mut from = Blocks::new(self.0.values, self.0.inputs);
+        for (blocks, sums) in groups {
+            let mut duos = [[[0; DUOS]; 2]; LANES];
+            for ((to, from), duos) in blocks.iter_mut().zip(&mut from).zip(&mut duos) {
+                let values = round(simd, &from);
+                simd.pack_pairs(values, to);
+                *duos = simd.pack_block(values);
+            }
+            fill_sums(simd, &duos[..blocks.len()], sums);
         }
+    }
+}
+
+#[inline(always)]
+fn round<S: Simd>(simd: S, from: &[[f32; LANES]; 2]) -> [S::F; 2] {
+    [simd.round_bf16(simd.load(&from[0])), simd.round_bf16(simd.load(&from[1]))]
+}
+
+/// The sums of up to sixteen blocks, each in a lane: products with ones, in the order of products.
+#[inline(always)]
+fn fill_sums<S: Simd>(simd: S, blocks: &[XBlock<S::X>], sums: &mut [[f32; SUMS]]) {
+    let one = simd.pack_block([simd.splat(1.0); 2])[0][0];
+    let mut turned = [[S::Stored::default(); DUOS]; 2];
+    for (lane, block) in blocks.iter().enumerate() {
+        for (to, from) in turned.as_flattened_mut().iter_mut().zip(block.as_flattened()) {
+            S::store_lane(*from, lane, to);
+        }
+    }
+    // The whole chain goes on where the low half's ends.
+    let (mut low, mut high, mut whole) = ([simd.zero(); 2], [simd.zero(); 2], [simd.zero(); 2]);
+    for (chain, duos) in turned.iter().enumerate() {
+        let (first, second) = duos.split_at(DUOS / 2);
+        for duo in first {
+            low[chain] = simd.dot(low[chain], simd.load_duo(duo), one);
+        }
+        whole[chain] = low[chain];
+        for duo in second {
+            let duo = simd.load_duo(duo);
+            high[chain] = simd.dot(high[chain], duo, one);
+            whole[chain] = simd.dot(whole[chain], duo, one);
+        }
+    }
+    let mut lanes = [[0.0; LANES]; SUMS];
+    for (lanes, [even, odd]) in lanes.iter_mut().zip([low, high, whole]) {
+        simd.store(simd.add(even, odd), lanes);
+    }
+    for (lane, sums) in sums.iter_mut().enumerate() {
+        *sums = [lanes[0][lane], lanes[1][lane], lanes[2][lane]];
     }
 }
 
@@ -187,15 +234,4 @@ impl Iterator for Blocks<'_> {
         }
         Some(block)
     }
-}
-
-/// Rounds a block and fills in its sums.
-#[inline(always)]
-fn round_block<S: Simd>(simd: S, from: &[[f32; LANES]; 2], sums: &mut [f32; SUMS]) -> [S::F; 2] {
-    let values = [simd.round_bf16(simd.load(&from[0])), simd.round_bf16(simd.load(&from[1]))];
-    let mut rounded = [[0.0; LANES]; 2];
-    simd.store(values[0], &mut rounded[0]);
-    simd.store(values[1], &mut rounded[1]);
-    *sums = definition::block_sums(&rounded);
-    values
 }

@@ -257,6 +257,11 @@ impl Simd for Avx512Bf16 {
     }
 
     #[inline(always)]
+    fn store_lane(x: u32, lane: usize, to: &mut Self::Stored) {
+        to[lane] = x;
+    }
+
+    #[inline(always)]
     fn load_duo(self, from: &Self::Stored) -> Self::Duo {
         self.load_bits(from)
     }

@@ -52,6 +52,11 @@ macro_rules! lane_duos {
         }
 
         #[inline(always)]
+        fn store_lane(x: Self::X, lane: usize, to: &mut Self::Stored) {
+            (to[0][lane], to[1][lane]) = (x[0], x[1]);
+        }
+
+        #[inline(always)]
         fn load_duo(self, from: &Self::Stored) -> Self::Duo {
             [self.load(&from[0]), self.load(&from[1])]
         }
