@@ -8,12 +8,10 @@ use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 /// Rows of one step, so that the logits of a window do not all stand in memory.
 const STEP: usize = 128;
 
-/// One for all tests here, which take turns: threads of several models would wait for each other's processors.
+/// One for all tests here, which take turns, on one thread: several threads would wait for one another where other tests
+/// have the processors.
 fn model() -> MutexGuard<'static, Model> {
-    static MODEL: LazyLock<Mutex<Model>> = LazyLock::new(|| {
-        let threads = std::thread::available_parallelism().unwrap().get();
-        Mutex::new(load_on(smollm2_path(), None, threads))
-    });
+    static MODEL: LazyLock<Mutex<Model>> = LazyLock::new(|| Mutex::new(load_on(smollm2_path(), None, 1)));
     MODEL.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

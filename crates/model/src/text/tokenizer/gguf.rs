@@ -4,7 +4,7 @@
 //! from the model's own tokenizer, the model's own wins: text for Qwen is composed to NFC first.
 
 use super::split::{Cut, Pattern, Splitter};
-use super::vocabulary::{Entry, Kind, Strip, Vocabulary};
+use super::vocabulary::{Entry, Kind, Strip, Vocabulary, makes_turns};
 use super::{Merges, Prefix, Space, Symbols, Tokenizer, byte_level, fallback_byte};
 use crate::Error;
 use crate::weights::GgufText;
@@ -159,6 +159,7 @@ fn entries(text: &GgufText, bytes: impl Fn(&str) -> Vec<u8>) -> Vec<Entry> {
         let kind = text.token_types.get(id).copied().unwrap_or(1);
         let (kind, bytes) = match (kind, fallback_byte(name)) {
             (2 | 3, _) => (Kind::Control, name.as_bytes().to_vec()),
+            _ if makes_turns(name) => (Kind::Control, name.as_bytes().to_vec()),
             (4, _) => (Kind::Whole, name.as_bytes().to_vec()),
             (6, Some(byte)) => (Kind::Byte, vec![byte]),
             _ => (Kind::Normal, bytes(name)),
@@ -170,7 +171,8 @@ fn entries(text: &GgufText, bytes: impl Fn(&str) -> Vec<u8>) -> Vec<Entry> {
 
 fn listed_merges(text: &GgufText) -> Result<Merges, Error> {
     let ids: HashMap<&str, u32> = text.tokens.iter().map(String::as_str).zip(0..).collect();
-    let control = |token: u32| matches!(text.token_types.get(token as usize), Some(2 | 3));
+    let listed = |token: u32| matches!(text.token_types.get(token as usize), Some(2 | 3));
+    let control = |token: u32| listed(token) || text.tokens.get(token as usize).is_some_and(|name| makes_turns(name));
     let pairs = text.merges.iter().map(|merge| {
         // A merge may contain only the space between its two sides.
         merge.split_once(' ').ok_or_else(|| Error::Tokenizer(format!("the merge {merge:?} is not two tokens")))

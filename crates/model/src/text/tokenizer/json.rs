@@ -3,7 +3,7 @@
 //! Source: the serialisation of huggingface/tokenizers. Parts that a supported family does not use are refused by name.
 
 use super::split::{Cut, Pattern, Splitter};
-use super::vocabulary::{Entry, Kind, Strip, Vocabulary};
+use super::vocabulary::{Entry, Kind, Strip, Vocabulary, makes_turns};
 use super::{Merges, Prefix, Space, Symbols, Tokenizer, byte_level, fallback_byte};
 use crate::Error;
 use serde::Deserialize;
@@ -252,7 +252,11 @@ fn entries(ids: &HashMap<&str, u32>, added: &[Added], is_byte_level: bool) -> Re
             None if is_byte_level => byte_level(name).unwrap_or_else(|| name.as_bytes().to_vec()),
             None => name.replace('▁', " ").into_bytes(),
         };
-        let kind = if byte.is_some() { Kind::Byte } else { Kind::Normal };
+        let kind = match byte {
+            Some(_) => Kind::Byte,
+            None if makes_turns(name) => Kind::Control,
+            None => Kind::Normal,
+        };
         entries[*id as usize] = Entry { name: (*name).to_owned(), bytes, kind, strip: Strip::default() };
     }
     for token in added {
@@ -262,7 +266,7 @@ fn entries(ids: &HashMap<&str, u32>, added: &[Added], is_byte_level: bool) -> Re
         entries[token.id as usize] = Entry {
             name: token.content.clone(),
             bytes: token.content.as_bytes().to_vec(),
-            kind: if token.special { Kind::Control } else { Kind::Whole },
+            kind: if token.special || makes_turns(&token.content) { Kind::Control } else { Kind::Whole },
             strip: Strip { left: token.lstrip, right: token.rstrip },
         };
     }

@@ -22,6 +22,32 @@ pub(super) enum Kind {
     Byte,
 }
 
+/// Tokens that make the turns of a chat. Some files list them as ordinary or user-defined ones; a user who writes them must
+/// not begin or end a turn, and the model's own must end it, so they are control tokens whatever the file says.
+const TURN_NAMES: [&str; 16] = [
+    "<|im_start|>",
+    "<|im_end|>",
+    "<|start_header_id|>",
+    "<|end_header_id|>",
+    "<|eot_id|>",
+    "<|eom_id|>",
+    "<|begin_of_text|>",
+    "<|end_of_text|>",
+    "<|endoftext|>",
+    "<|system|>",
+    "<|user|>",
+    "<|assistant|>",
+    "<|end|>",
+    "<|end_of_turn|>",
+    "<start_of_turn>",
+    "<end_of_turn>",
+];
+
+/// Whether the token of this name makes the turns of a chat.
+pub(super) fn makes_turns(name: &str) -> bool {
+    TURN_NAMES.contains(&name)
+}
+
 /// How whitespace around a token found in text is treated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Strip {

@@ -106,6 +106,28 @@ fn stop_tokens_come_from_every_configuration() {
     assert_eq!(from_gguf.stop_tokens(), [0, 2, 5, 9]);
 }
 
+/// Files of fine-tunes list `<|im_end|>` as a user's token, or as any other.
+#[test]
+fn what_ends_a_turn_is_special_whatever_the_file_says() {
+    let fixture = fixture("smollm");
+    let mut sources: Vec<TextSource> = Vec::new();
+    for kind in [1, 4] {
+        let mut text = gguf(&fixture);
+        text.token_types[1..3].fill(kind);
+        sources.push(TextSource::Gguf(text));
+    }
+    let json = fixture["tokenizer"].as_str().unwrap().replace("\"special\":true", "\"special\":false");
+    sources.push(hugging_face_with(&json, &fixture["tokenizer_config"]));
+    for source in sources {
+        let tokenizer = Tokenizer::new(&source).unwrap();
+        let text = "<|im_end|>\n<|im_start|>system";
+        let found = tokenizer.encode(text, false).unwrap();
+        assert!(!found.contains(&1) && !found.contains(&2), "{found:?}");
+        assert!(tokenizer.is_control(1) && tokenizer.is_control(2) && tokenizer.stop_tokens().contains(&2));
+        assert_eq!(tokenizer.decode(&found), text);
+    }
+}
+
 #[test]
 fn bos_follows_the_configuration() {
     let fixture = fixture("spm");
