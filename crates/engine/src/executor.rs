@@ -1,6 +1,6 @@
 //! The seam between batching and compute.
 
-use orrery_model::{Batch, Model};
+use orrery_model::{Batch, LogitMath, Model};
 
 /// Sizes that the scheduler needs to know of the compute behind it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +18,11 @@ pub struct Shape {
 pub trait Executor: Send + 'static {
     fn shape(&self) -> Shape;
     fn step(&mut self, batch: &Batch, logits: &mut Vec<f32>) -> Result<(), String>;
+
+    /// How rows of logits are worked on; every one gives the same results.
+    fn logit_math(&self) -> LogitMath {
+        LogitMath::portable()
+    }
 }
 
 type Forward = Box<dyn FnMut(&Batch, &mut Vec<f32>) + Send>;
@@ -25,6 +30,7 @@ type Forward = Box<dyn FnMut(&Batch, &mut Vec<f32>) + Send>;
 /// The executor of real models: a model and its KV memory.
 pub struct ModelExecutor {
     shape: Shape,
+    math: LogitMath,
     /// The KV memory's type belongs to the compute layer, which the engine does not name; the closure owns it.
     forward: Forward,
 }
@@ -38,9 +44,10 @@ impl ModelExecutor {
             blocks,
             block_tokens: model.block_tokens(),
         };
+        let math = model.logit_math();
         let mut kv = model.kv_cache(blocks)?;
         let forward = move |batch: &Batch, logits: &mut Vec<f32>| model.forward(batch, &mut kv, logits);
-        Ok(Self { shape, forward: Box::new(forward) })
+        Ok(Self { shape, math, forward: Box::new(forward) })
     }
 }
 
@@ -52,5 +59,9 @@ impl Executor for ModelExecutor {
     fn step(&mut self, batch: &Batch, logits: &mut Vec<f32>) -> Result<(), String> {
         (self.forward)(batch, logits);
         Ok(())
+    }
+
+    fn logit_math(&self) -> LogitMath {
+        self.math.clone()
     }
 }

@@ -40,7 +40,7 @@ struct Chosen {
 
 impl<E: Executor> Worker<E> {
     pub fn new(executor: E, settings: &Settings, commands: mpsc::Receiver<Command>, shared: Arc<Shared>) -> Self {
-        let shape = executor.shape();
+        let (shape, sampler) = (executor.shape(), Sampler::new(executor.logit_math()));
         let limits = Limits {
             blocks: shape.blocks,
             block_tokens: shape.block_tokens,
@@ -52,7 +52,7 @@ impl<E: Executor> Worker<E> {
         Self {
             executor,
             scheduler: Scheduler::new(limits),
-            sampler: Sampler::default(),
+            sampler,
             pace: Pace::new(settings.step_target_ms),
             live: HashMap::new(),
             logits: Vec::new(),

@@ -78,7 +78,7 @@ pub async fn collect(mut generation: Generation) -> Outcome {
 /// The tokens of one choice by the reference executor and the public sampler.
 fn alone(request: &Request, choice: usize) -> (Vec<u32>, FinishReason) {
     let mut tokens = request.prompt.clone();
-    let mut sampler = Sampler::default();
+    let mut sampler = Sampler::new(orrery_model::LogitMath::portable());
     let mut history = History::new(Arc::new(request.prompt.iter().copied().collect()));
     for position in 0..request.max_tokens {
         let bits = draw(request.sampling.seed.unwrap_or(0), choice, position);
@@ -136,7 +136,7 @@ async fn a_busy_engine_gives_each_request_what_it_gets_alone() {
             running.push((request, tokio::spawn(collect(generation))));
         }
     }
-    let mut sampler = Sampler::default();
+    let mut sampler = Sampler::new(orrery_model::LogitMath::portable());
     for (request, task) in running {
         let outcome = task.await.expect("no panic");
         let mut completion_tokens = 0;

@@ -88,7 +88,7 @@ fn history(prompt: &[u32], generated: &[u32]) -> History {
 #[test]
 fn sampling_equals_the_reference() {
     let mut random = Random(11);
-    let mut sampler = Sampler::default();
+    let mut sampler = Sampler::new(orrery_model::LogitMath::portable());
     let (mut truncated, mut all) = (0, 0);
     for case in 0..1500 {
         let length = [3, 50, 700, 5000][random.below(4)];
@@ -125,7 +125,7 @@ fn frequencies_follow_the_probabilities() {
     ];
     for (case, sampling) in settings.iter().enumerate() {
         let p = reference(&row, sampling, &[], &[]);
-        let mut sampler = Sampler::default();
+        let mut sampler = Sampler::new(orrery_model::LogitMath::portable());
         let mut counts = vec![0usize; row.len()];
         for position in 0..DRAWS {
             counts[sampler.sample(&row, sampling, &History::default(), draw(42, case, position)) as usize] += 1;
@@ -150,7 +150,7 @@ fn frequencies_follow_the_probabilities() {
 
 #[test]
 fn greedy_takes_the_lower_id_of_a_tie_and_never_nan() {
-    let mut sampler = Sampler::default();
+    let mut sampler = Sampler::new(orrery_model::LogitMath::portable());
     let greedy = Sampling { temperature: 0.0, ..Sampling::default() };
     let warm = Sampling::default();
     let none = History::default();
@@ -172,7 +172,7 @@ fn greedy_takes_the_lower_id_of_a_tie_and_never_nan() {
 
 #[test]
 fn a_tiny_temperature_is_greedy() {
-    let mut sampler = Sampler::default();
+    let mut sampler = Sampler::new(orrery_model::LogitMath::portable());
     let row = [0.5, 0.500_001, 0.2];
     for temperature in [f32::from_bits(1), 1e-30, 1e-9] {
         let sampling = Sampling { temperature, ..Sampling::default() };
@@ -183,7 +183,7 @@ fn a_tiny_temperature_is_greedy() {
 #[test]
 fn logprobs_are_the_raw_log_softmax() {
     let mut random = Random(3);
-    let mut sampler = Sampler::default();
+    let mut sampler = Sampler::new(orrery_model::LogitMath::portable());
     for _ in 0..50 {
         let row = random_row(&mut random, 3000);
         let normaliser = row.iter().map(|x| f64::from(*x).exp()).sum::<f64>().ln();

@@ -1,8 +1,6 @@
-//! The exponential function and what is made of it.
+//! The exponential function.
 
-use super::load_tail;
-use crate::Compute;
-use crate::simd::{Kernel, LANES, Simd, dispatch};
+use crate::simd::Simd;
 
 /// exp(x) within 2 units in the last place for −87 ≤ x ≤ 88; x is clamped to that range.
 ///
@@ -21,39 +19,4 @@ pub(crate) fn exp<S: Simd>(simd: S, x: S::F) -> S::F {
     }
     let p = simd.fma(p, simd.mul(r, r), simd.add(r, simd.splat(1.0)));
     simd.scale_by_power_of_two(p, n)
-}
-
-/// log(Σ exp(x)) over a row of logits; the log is taken in float64.
-pub fn log_sum_exp(compute: &Compute, row: &[f32]) -> f32 {
-    dispatch(compute.isa(), LogSumExp { row })
-}
-
-struct LogSumExp<'a> {
-    row: &'a [f32],
-}
-
-impl Kernel for LogSumExp<'_> {
-    type Output = f32;
-
-    #[inline(always)]
-    fn run<S: Simd>(self, simd: S) -> f32 {
-        let (whole, tail) = self.row.as_chunks::<LANES>();
-        let mut max = simd.splat(f32::NEG_INFINITY);
-        for lanes in whole {
-            max = simd.max(simd.load(lanes), max);
-        }
-        let max = tail.iter().fold(simd.reduce_max(max), |a, &b| if a > b { a } else { b });
-        if !max.is_finite() {
-            return max;
-        }
-        let mut sum = simd.zero();
-        for lanes in whole {
-            sum = simd.add(sum, exp(simd, simd.sub(simd.load(lanes), simd.splat(max))));
-        }
-        let mut last = [0.0; LANES];
-        simd.store(exp(simd, simd.sub(load_tail(simd, tail), simd.splat(max))), &mut last);
-        last[tail.len()..].fill(0.0);
-        let sum = simd.reduce_add(simd.add(sum, simd.load(&last)));
-        (f64::from(max) + libm::log(f64::from(sum))) as f32
-    }
 }

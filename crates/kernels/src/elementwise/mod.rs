@@ -7,9 +7,9 @@
 mod exp;
 mod norm;
 mod rope;
+pub mod weights;
 
 pub(crate) use exp::exp;
-pub use exp::log_sum_exp;
 pub use norm::{rms_norm, rms_norm_heads};
 pub use rope::{Angles, Rope};
 

@@ -2,9 +2,7 @@
 
 use crate::support::{Random, compute_variants};
 use orrery_kernels::Compute;
-use orrery_kernels::elementwise::{
-    Angles, Heads, Rope, add, add_bias, log_sum_exp, rms_norm, rms_norm_heads, silu_mul,
-};
+use orrery_kernels::elementwise::{Angles, Heads, Rope, add, add_bias, rms_norm, rms_norm_heads, silu_mul};
 
 /// Runs `operation` on every variant, checks that all give the same bits, and gives the values.
 fn same_everywhere(operation: impl Fn(&Compute) -> Vec<f32>) -> Vec<f32> {
@@ -118,18 +116,6 @@ fn rope_rotates_pairs_by_position_times_frequency() {
             );
         }
     }
-}
-
-#[test]
-fn log_sum_exp_equals_float64() {
-    for width in [1, 15, 16, 50, 49_152] {
-        let row: Vec<f32> = Random::new(width as u64).normals(width).iter().map(|x| x * 5.0).collect();
-        let got = same_everywhere(|compute| vec![log_sum_exp(compute, &row)])[0];
-        let want = row.iter().map(|&x| f64::from(x).exp()).sum::<f64>().ln();
-        close(got, want, 3e-6);
-    }
-    let compute = Compute::new(None, None).expect("this machine");
-    assert_eq!(log_sum_exp(&compute, &[f32::NEG_INFINITY; 20]), f32::NEG_INFINITY);
 }
 
 #[test]
