@@ -10,15 +10,22 @@
 mod cache;
 mod queries;
 mod softmax;
+#[cfg(target_arch = "x86_64")]
+mod tiles;
 
 pub use cache::{KvCache, store};
 
 use crate::Compute;
+use crate::isa::Isa;
 use crate::memory::Disjoint;
 use crate::simd::{Kernel, Simd, dispatch};
+#[cfg(target_arch = "x86_64")]
+use crate::simd::{dispatch_bf16, tiles::Tiles};
 use queries::Queries;
 use softmax::Partial;
 use std::cell::RefCell;
+#[cfg(target_arch = "x86_64")]
+use tiles::TileRows;
 
 /// Tokens in one KV block: the K of one tile.
 pub const BLOCK_TOKENS: usize = 32;
@@ -32,6 +39,8 @@ pub const HEAD_DIM_MAX: usize = 256;
 const QUERIES: usize = 6;
 /// Tokens of a span that one work item takes.
 const ITEM_ROWS: usize = 16;
+/// Query rows of a span from which AMX tiles are used: half a tile.
+const TILE_QUERIES_MIN: usize = 8;
 /// Work items for each thread below which the splits of a decode are shared among threads.
 const ITEMS_PER_THREAD: usize = 4;
 
@@ -99,7 +108,7 @@ pub fn attend(
         cache.check(span);
     }
     let step = Step { compute, cache, layer, shape, spans, queries };
-    let items: usize = spans.iter().map(|span| span.count.div_ceil(ITEM_ROWS)).sum::<usize>() * shape.kv_heads;
+    let items: usize = spans.iter().map(|span| step.items(span)).sum::<usize>() * shape.kv_heads;
     let few = items < ITEMS_PER_THREAD * compute.threads();
     step.run(|span| few && span.count == 1 && span.position + 1 > SPLIT_TOKENS, Disjoint::new(out));
 }
@@ -116,11 +125,39 @@ struct Step<'a> {
 }
 
 impl<'a> Step<'a> {
+    /// Whether a span has rows enough for AMX tiles.
+    fn takes_tiles(&self, span: &Span<'_>) -> bool {
+        self.compute.isa() == Isa::Amx && span.count * (self.shape.heads / self.shape.kv_heads) >= TILE_QUERIES_MIN
+    }
+
+    /// Rows of one work item.
+    fn item_rows(&self, span: &Span<'_>) -> usize {
+        if self.takes_tiles(span) { 4 * ITEM_ROWS } else { ITEM_ROWS }
+    }
+
+    /// Work items of a span's rows, for each key-value head.
+    fn items(&self, span: &Span<'_>) -> usize {
+        span.count.div_ceil(self.item_rows(span))
+    }
+
+    /// All splits of some rows of a span.
+    fn whole_rows(&self, span: &'a Span<'a>, item: usize, kv_head: usize, out: Disjoint<'_, f32>) {
+        let count = self.item_rows(span);
+        let rows = item * count..((item + 1) * count).min(span.count);
+        let (isa, queries) = (self.compute.isa(), self.queries(span, kv_head));
+        #[cfg(target_arch = "x86_64")]
+        if self.takes_tiles(span) {
+            let tiles = Tiles::get().expect("invariant: this instruction set was found at the start");
+            return dispatch_bf16(isa, TileRows { tiles, queries, rows, out });
+        }
+        dispatch(isa, WholeRows { queries, rows, out });
+    }
+
     /// `is_divided` says of which spans (of one row each) the splits are shared among threads.
     fn run(self, is_divided: impl Fn(&Span<'_>) -> bool + Sync, out: Disjoint<'_, f32>) {
         let Shape { heads, kv_heads, head_dim, .. } = self.shape;
         let isa = self.compute.isa();
-        let items = |span: &Span<'_>| if is_divided(span) { 0 } else { span.count.div_ceil(ITEM_ROWS) };
+        let items = |span: &Span<'_>| if is_divided(span) { 0 } else { self.items(span) };
         let splits = |span: &Span<'_>| if is_divided(span) { span.splits() } else { 0 };
         let row_items = self.spans.iter().map(items).sum::<usize>() * kv_heads;
         let split_items = self.spans.iter().map(splits).sum::<usize>();
@@ -131,8 +168,7 @@ impl<'a> Step<'a> {
             self.compute.pool().each(row_items + split_items * kv_heads, &|index| match index.checked_sub(row_items) {
                 None => {
                     let (span, item) = find(self.spans, index / kv_heads, &items);
-                    let rows = item * ITEM_ROWS..((item + 1) * ITEM_ROWS).min(span.count);
-                    dispatch(isa, WholeRows { queries: self.queries(span, index % kv_heads), rows, out });
+                    self.whole_rows(span, item, index % kv_heads, out);
                 }
                 Some(index) => {
                     let (span, split) = find(self.spans, index / kv_heads, &splits);
@@ -147,7 +183,7 @@ impl<'a> Step<'a> {
         });
     }
 
-    fn queries(self, span: &'a Span<'a>, kv_head: usize) -> Queries<'a> {
+    fn queries(&self, span: &'a Span<'a>, kv_head: usize) -> Queries<'a> {
         Queries { cache: self.cache, layer: self.layer, shape: self.shape, span, kv_head, queries: self.queries }
     }
 }

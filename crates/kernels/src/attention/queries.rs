@@ -1,6 +1,6 @@
 //! A block of queries against one split of their sequence: scores, softmax, and the mix of values.
 
-use super::softmax::{Partial, softmax_split};
+use super::softmax::{Partial, softmax_rows};
 use super::{BLOCK_TOKENS, HEAD_DIM_MAX, KvCache, Rows, SPLIT_TOKENS, Shape, Span};
 use crate::simd::{BLOCK, DUOS, LANES, Simd, XBlock};
 
@@ -25,15 +25,19 @@ impl Queries<'_> {
         self.shape.heads / self.shape.kv_heads
     }
 
+    /// The vector of a row of the span and a head of the group.
+    pub(super) fn vector(&self, row: usize, head: usize) -> &[f32] {
+        let (dim, head) = (self.shape.head_dim, self.kv_head * self.group() + head);
+        &self.queries.values[(self.span.row + row) * self.queries.stride + head * dim..][..dim]
+    }
+
     /// The queries at (row of the span, head of the group).
     #[inline(always)]
     pub(super) fn load<S: Simd, const Q: usize>(&self, simd: S, at: [(usize, usize); Q]) -> [Vector<S::X>; Q] {
-        let dim = self.shape.head_dim;
         let zero = simd.pack_block([simd.zero(); 2]);
         let mut vectors = [[zero; HEAD_DIM_MAX / BLOCK]; Q];
         for q in 0..Q {
-            let head = self.kv_head * self.group() + at[q].1;
-            let from = &self.queries.values[(self.span.row + at[q].0) * self.queries.stride + head * dim..][..dim];
+            let from = self.vector(at[q].0, at[q].1);
             for (lanes, to) in from.as_chunks::<LANES>().0.chunks(2).zip(&mut vectors[q]) {
                 let first = simd.round_bf16(simd.load(&lanes[0]));
                 let second = lanes.get(1).map_or(simd.zero(), |lanes| simd.round_bf16(simd.load(lanes)));
@@ -71,8 +75,12 @@ impl Queries<'_> {
         let zero = simd.pack_block([simd.zero(); 2]);
         let mut probabilities = [[zero; SPLIT_TOKENS / BLOCK_TOKENS]; Q];
         for q in 0..Q {
-            let to = &mut probabilities[q][..blocks.len()];
-            (fresh[q].max, fresh[q].sum) = softmax_split(simd, &mut scores[q], lengths[q], to);
+            let to = &mut probabilities[q];
+            let scale = self.shape.scale;
+            (fresh[q].max, fresh[q].sum) =
+                softmax_rows(simd, &mut scores[q], scale, lengths[q], blocks.len(), |block, values| {
+                    to[block] = simd.pack_block(values);
+                });
         }
         for (index, &block) in blocks.iter().enumerate() {
             if let Some(&next) = blocks.get(index + 1) {
@@ -88,7 +96,7 @@ impl Queries<'_> {
         (fresh, lengths)
     }
 
-    /// Scores of one block's tokens, in tiles of sixteen.
+    /// Scores of one block's tokens, not yet scaled, in tiles of sixteen.
     #[inline(always)]
     fn scores<S: Simd, const Q: usize>(
         &self,
@@ -113,7 +121,7 @@ impl Queries<'_> {
             }
             for q in 0..Q {
                 let lanes = &mut scores[q].as_chunks_mut::<LANES>().0[block * BLOCK_TOKENS / LANES + tile];
-                simd.store(simd.mul(total[q], simd.splat(self.shape.scale)), lanes);
+                simd.store(total[q], lanes);
             }
         }
     }
@@ -159,7 +167,7 @@ fn product<S: Simd, const Q: usize>(simd: S, lines: &[u16], x: [&XBlock<S::X>; Q
 }
 
 #[inline(always)]
-fn load_line<S: Simd>(simd: S, line: &Line) -> S::I {
+pub(super) fn load_line<S: Simd>(simd: S, line: &Line) -> S::I {
     debug_assert!(line.as_ptr().cast::<u32>().is_aligned());
     // SAFETY: lines start at multiples of 64 bytes in 64-byte aligned memory; any bytes are valid u32.
     simd.load_bits(unsafe { &*line.as_ptr().cast::<[u32; LANES]>() })

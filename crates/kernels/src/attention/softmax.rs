@@ -2,7 +2,7 @@
 
 use super::{HEAD_DIM_MAX, SPLIT_TOKENS};
 use crate::elementwise::exp;
-use crate::simd::{BLOCK, LANES, Simd, XBlock};
+use crate::simd::{BLOCK, LANES, Simd};
 
 /// Output of the splits seen so far, not yet divided by `sum`.
 pub(super) struct Partial {
@@ -70,16 +70,23 @@ fn exp_one<S: Simd>(simd: S, x: f32) -> f32 {
     lanes[0]
 }
 
-/// Turns the first `length` scores into probabilities exp(score − max), rounded to bf16 and packed, and the rest of `to` into
-/// zero. Gives the maximum and the sum of the rounded probabilities.
+/// Turns the first `length` scores, times `scale`, into probabilities exp(score − max), rounded to bf16, and the rest of `blocks`
+/// blocks into zero; `put` gets the two halves of each block. Gives the maximum and the sum of the rounded probabilities.
 #[inline(always)]
-pub(super) fn softmax_split<S: Simd>(
+pub(super) fn softmax_rows<S: Simd>(
     simd: S,
     scores: &mut [f32; SPLIT_TOKENS],
+    scale: f32,
     length: usize,
-    to: &mut [XBlock<S::X>],
+    blocks: usize,
+    mut put: impl FnMut(usize, [S::F; 2]),
 ) -> (f32, f32) {
-    let padded = to.len() * BLOCK;
+    let padded = blocks * BLOCK;
+    let scale = simd.splat(scale);
+    let chunks = &mut scores.as_chunks_mut::<LANES>().0[..padded / LANES];
+    for lanes in chunks.iter_mut() {
+        simd.store(simd.mul(simd.load(lanes), scale), lanes);
+    }
     scores[length..padded].fill(f32::NEG_INFINITY);
     let chunks = &mut scores.as_chunks_mut::<LANES>().0[..padded / LANES];
     let mut max = simd.splat(f32::NEG_INFINITY);
@@ -93,10 +100,10 @@ pub(super) fn softmax_split<S: Simd>(
     }
     scores[length..padded].fill(0.0);
     let mut sum = simd.zero();
-    for (lanes, to) in scores.as_chunks::<LANES>().0.as_chunks::<2>().0.iter().zip(to) {
+    for (block, lanes) in scores.as_chunks::<LANES>().0.as_chunks::<2>().0.iter().enumerate().take(blocks) {
         let values = [simd.load(&lanes[0]), simd.load(&lanes[1])];
         sum = simd.add(simd.add(sum, values[0]), values[1]);
-        *to = simd.pack_block(values);
+        put(block, values);
     }
     (max, simd.reduce_add(sum))
 }

@@ -98,6 +98,37 @@ impl Tiles {
         }
     }
 
+    /// Makes the C tiles of A tile 0 zero.
+    #[inline(always)]
+    pub fn clear(self) {
+        // SAFETY: the processor has tiles (the token), which are configured; memory is not touched.
+        unsafe { asm!("tilezero tmm4", "tilezero tmm5", options(nostack, nomem)) }
+    }
+
+    /// C += A tile 0 times both B tiles.
+    #[inline(always)]
+    pub fn accumulate_first(self) {
+        // SAFETY: as above.
+        unsafe { asm!("tdpbf16ps tmm4, tmm0, tmm2", "tdpbf16ps tmm5, tmm0, tmm3", options(nostack, nomem)) }
+    }
+
+    /// Stores the C tiles of A tile 0; rows are `stride` bytes apart.
+    ///
+    /// # Safety
+    /// All rows of the tiles as configured lie within live memory that nothing else refers to.
+    #[inline(always)]
+    pub unsafe fn store_first(self, first: *mut f32, second: *mut f32, stride: usize) {
+        // SAFETY: this function's contract.
+        unsafe {
+            asm!(
+                "tilestored [{} + {stride}*1], tmm4",
+                "tilestored [{} + {stride}*1], tmm5",
+                in(reg) first, in(reg) second, stride = in(reg) stride,
+                options(nostack)
+            );
+        }
+    }
+
     /// C += both A tiles times both B tiles.
     #[inline(always)]
     pub fn accumulate(self) {
