@@ -190,9 +190,10 @@ Examples:
 Without --url a server that runs at the configured address is measured; when there is none, an engine of its own.
 
 
-TTFT is from sending a request to the first chunk with output; ITL the time between such chunks; E2E from sending to the
-last of them; TPOT (E2E - TTFT) / (output tokens - 1). Throughputs are sums over all successful requests divided by the
-time from the first request sent to the last reply. Tokens are those of the server's `usage`.
+TTFT is from sending a request, on a connection of its own, to the first chunk with output; ITL the time between such
+chunks; E2E from sending to the last of them; TPOT (E2E - TTFT) / (output tokens - 1). Throughputs are sums over all
+successful requests divided by the time from the first request sent to the last reply. Tokens are those of the server's
+`usage`.
 Exit code 1 if any request failed.")]
 pub struct Bench {
     /// Measure something else than a server

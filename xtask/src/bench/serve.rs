@@ -16,7 +16,7 @@ use clap::Args;
 use columns::{Figure, Run};
 use report::Report;
 use serde_json::Value;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -55,7 +55,7 @@ pub struct Serve {
     /// Tokens of context at which decoding is timed
     #[arg(long, value_name = "N,…", value_delimiter = ',', default_values = ["128", "1000", "2000", "4000", "8000"])]
     contexts: Vec<u32>,
-    /// Folder of the results: serve.json and the pictures [default: target/bench]
+    /// Folder of the results: serve.json, serve.md and the pictures [default: target/bench]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 }
@@ -75,6 +75,7 @@ pub fn run(serve: &Serve) -> Result<()> {
     let runs = columns::runs(&serve.columns, &serve.clients, serve.requests, &serve.contexts);
     let figures: Vec<Figure> = runs.iter().flat_map(Run::figures).collect();
     let mut report = Report::new(subjects.iter().map(|subject| subject.name.clone()).collect(), figures);
+    let out = serve.out.clone().unwrap_or_else(|| target().join("bench"));
     for round in 0..serve.rounds {
         for run in &runs {
             for turn in 0..subjects.len() {
@@ -83,20 +84,27 @@ pub fn run(serve: &Serve) -> Result<()> {
                 run.figures().iter().for_each(|figure| report.add(figure, subject, figure.value(&result)));
             }
         }
+        // After every round, so that a run that is broken off leaves what it has.
+        write(&report, &out)?;
     }
-    let out = serve.out.clone().unwrap_or_else(|| target().join("bench"));
-    std::fs::create_dir_all(&out).with_context(|| format!("cannot make {}", out.display()))?;
-    let write = |name: &str, text: String| {
+    println!("{}\n{}", report.table(), out.display());
+    Ok(())
+}
+
+/// The report and its pictures, in place of those of earlier rounds.
+fn write(report: &Report, out: &Path) -> Result<()> {
+    std::fs::create_dir_all(out).with_context(|| format!("cannot make {}", out.display()))?;
+    let put = |name: &str, text: String| {
         let path = out.join(name);
         std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
     };
-    write("serve.json", format!("{:#}\n", report.json()))?;
-    for (name, chart) in pictures::charts(&report) {
+    put("serve.json", format!("{:#}\n", report.json()))?;
+    put("serve.md", report.table())?;
+    for (name, chart) in pictures::charts(report) {
         if let Some(svg) = chart.svg() {
-            write(name, svg)?;
+            put(name, svg)?;
         }
     }
-    println!("{}\n{}", report.table(), out.display());
     Ok(())
 }
 
