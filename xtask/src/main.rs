@@ -1,20 +1,34 @@
-//! Chores of this repository: `cargo xtask tidy`. Depends on no product crate.
+//! Chores of this repository: `cargo xtask tidy` and `cargo xtask bench …`. Depends on no product crate.
 //!
-//! Start at [`tidy`].
+//! Start at [`tidy`] or [`bench`].
 #![forbid(unsafe_code)]
 
+mod bench;
 mod tidy;
 
+use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
+/// Chores of this repository.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Debug, Subcommand)]
+enum Chore {
+    /// Hold the code to ARCHITECTURE.md and to the walls
+    Tidy,
+    /// Measure Orrery, alone or against its peers
+    Bench(bench::Bench),
+}
+
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let result = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["tidy"] => tidy::run(),
-        _ => {
-            eprintln!("usage: cargo xtask tidy");
-            return ExitCode::from(2);
-        }
+    let (name, result) = match Arguments::parse().chore {
+        Chore::Tidy => ("tidy", tidy::run()),
+        Chore::Bench(bench) => ("bench", bench::run(&bench).map(|()| Vec::new())),
     };
     match result {
         Ok(problems) if problems.is_empty() => ExitCode::SUCCESS,
@@ -22,12 +36,23 @@ fn main() -> ExitCode {
             for problem in &problems {
                 eprintln!("{problem}");
             }
-            eprintln!("tidy: {} problems", problems.len());
+            eprintln!("{name}: {} problems", problems.len());
             ExitCode::FAILURE
         }
         Err(error) => {
-            eprintln!("tidy: {error:#}");
+            eprintln!("{name}: {error:#}");
             ExitCode::FAILURE
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
     }
 }

@@ -179,20 +179,26 @@ pub struct Chat {
 }
 
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 #[command(after_help = "\
 Examples:
   orrery bench --url http://127.0.0.1:8080 --clients 64 --requests 256
   orrery bench --url http://host:8000 --model m --rate 4 --requests 200 --json
   orrery bench --clients 8
+  orrery bench engine
 
 Without --url a server that runs at the configured address is measured; when there is none, an engine of its own.
 
 
-TTFT is from sending a request to the first chunk with output; ITL the time between such chunks; E2E from sending to the
-last of them; TPOT (E2E - TTFT) / (output tokens - 1). Throughputs are sums over all successful requests divided by the
-time from the first request sent to the last reply. Tokens are those of the server's `usage`.
+TTFT is from sending a request, on a connection of its own, to the first chunk with output; ITL the time between such
+chunks; E2E from sending to the last of them; TPOT (E2E - TTFT) / (output tokens - 1). Throughputs are sums over all
+successful requests divided by the time from the first request sent to the last reply. Tokens are those of the server's
+`usage`.
 Exit code 1 if any request failed.")]
 pub struct Bench {
+    /// Measure something else than a server
+    #[command(subcommand)]
+    pub what: Option<Measured>,
     #[command(flatten)]
     pub target: Target,
     /// Requests in flight at the same time
@@ -221,6 +227,35 @@ pub struct Bench {
     #[arg(long)]
     pub chat: bool,
     /// Seed of prompts and times
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed: u64,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub engine: EngineFlags,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Measured {
+    /// Measure the engine alone, in this process and without HTTP
+    Engine(BenchEngine),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  orrery bench engine
+  orrery bench engine --isa avx2 --threads 1 --rounds 5 --json
+
+Every round takes fresh random token ids, so that nothing comes from the prefix cache. Figures are medians over the rounds.
+prefill: prompt tokens / time to the first token. decode: tokens after the first / time after the first. 32 sequences:
+tokens generated / time from the first prompt given to the last token, prefill included.")]
+pub struct BenchEngine {
+    /// How often each figure is taken
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub rounds: u32,
+    /// Seed of the token ids
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub seed: u64,
     /// Print JSON
@@ -295,6 +330,7 @@ impl Arguments {
                 layers.flag("--listen", "server.listen", chat.listen.clone())?;
                 chat.engine.lay(layers)
             }
+            Command::Bench(Bench { what: Some(Measured::Engine(engine)), .. }) => engine.engine.lay(layers),
             Command::Bench(bench) => bench.engine.lay(layers),
             Command::Eval(Eval { what: Evaluation::Perplexity(perplexity) }) => perplexity.engine.lay(layers),
             Command::Pull(_) | Command::List(_) | Command::Rm(_) | Command::Completions(_) => Ok(()),

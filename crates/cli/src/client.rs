@@ -6,7 +6,7 @@ use anyhow::{Context as _, anyhow};
 use serde_json::Value;
 use std::time::Duration;
 
-/// Cheap to clone; connections are shared.
+/// Cheap to clone. Every request has a connection of its own.
 #[derive(Debug, Clone)]
 pub struct Client {
     http: reqwest::Client,
@@ -46,6 +46,9 @@ impl Client {
         let here = host == "localhost" || host.starts_with("127.") || host == "[::1]";
         let builder = || {
             let builder = reqwest::Client::builder().connect_timeout(Duration::from_secs(10)).tcp_nodelay(true);
+            // Some servers (llama-server) close a connection after an answer without a word of it: a request that is sent on it
+            // in that moment fails by chance, and a load generator would count that against the server.
+            let builder = builder.pool_max_idle_per_host(0);
             if here { builder.no_proxy() } else { builder }
         };
         // Fails only when there is a provider already.
@@ -200,6 +203,28 @@ mod tests {
         assert_eq!(root("https://h/api/v1").expect("path"), "https://h/api");
         for url in ["h:1", "ftp://h", "", "http//x"] {
             assert!(root(url).expect_err(url).is::<Usage>(), "{url}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_server_that_closes_after_each_answer_fails_no_request() {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let url = format!("http://{}", listener.local_addr().expect("bound"));
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                tokio::spawn(async move {
+                    let mut request = [0; 4096];
+                    let _ = stream.read(&mut request).await;
+                    let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}").await;
+                    // Closed when the next request is there, so that the client cannot have seen it before.
+                    let _ = stream.read(&mut request).await;
+                });
+            }
+        });
+        let client = Client::new(&url, None).expect("an address");
+        for _ in 0..3 {
+            client.post("/x", &Value::Null).await.expect("an answer");
         }
     }
 

@@ -19,7 +19,7 @@ mod sse;
 mod target;
 
 use anyhow::Context as _;
-use args::{Arguments, Command, Evaluation};
+use args::{Arguments, Bench, Command, Evaluation, Measured};
 use clap::Parser as _;
 use config::Settings;
 use std::process::ExitCode;
@@ -57,6 +57,9 @@ async fn dispatch(command: Command, settings: Settings) -> anyhow::Result<()> {
         Command::List(list) => commands::list::run(&list, &settings).await,
         Command::Rm(remove) => commands::rm::run(&remove, &settings).await,
         Command::Chat(chat) => commands::chat::run(chat, settings).await,
+        Command::Bench(Bench { what: Some(Measured::Engine(engine)), .. }) => {
+            commands::bench::engine::run(&engine, settings).await
+        }
         Command::Bench(bench) => commands::bench::run(bench, settings).await,
         Command::Eval(eval) => match eval.what {
             Evaluation::Perplexity(perplexity) => commands::eval::run(perplexity, settings).await,

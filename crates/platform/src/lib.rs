@@ -9,6 +9,7 @@ pub mod catalogue;
 pub mod chat;
 mod error;
 pub mod evaluate;
+pub mod measure;
 pub mod models;
 pub mod pull;
 pub mod reference;

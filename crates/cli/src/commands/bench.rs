@@ -1,8 +1,10 @@
 //! `orrery bench`: a load generator for any OpenAI-compatible server.
 //!
 //! `prompts` makes the requests' texts, `load` sends them, `figures` turns what was timed into the report. The
-//! definitions are those of vLLM's `vllm bench serve` and stand in `figures`.
+//! definitions are those of vLLM's `vllm bench serve` and stand in `figures`. `engine` is `orrery bench engine`, which
+//! has no server.
 
+pub mod engine;
 mod figures;
 mod load;
 mod prompts;

@@ -1,8 +1,9 @@
-//! `orrery bench` against a scripted server.
+//! `orrery bench` against a scripted server, and `orrery bench engine` on a tiny model.
 
 use crate::run::{finish, orrery};
 use crate::scripted::{Answer, Scripted};
 use serde_json::{Value, json};
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A server whose tokens are the words of a text, and whose replies have `chunks` chunks of two tokens. Every
@@ -82,4 +83,34 @@ fn a_rate_spreads_the_requests() {
     assert_eq!(code, Some(0), "{json}");
     // The last of six requests at 20 per second is sent after 0.3 s.
     assert!(json["duration"].as_f64().expect("a figure") >= 0.3, "{json}");
+}
+
+#[test]
+fn the_engine_is_measured_without_a_server() {
+    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/models/llama-q4_1.gguf");
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let bench = |more: &[&str]| {
+        let mut command = orrery(&["bench", "engine", "--rounds", "2", "--kv-memory", "64MiB", "--model"]);
+        finish(command.arg(&model).arg("--data-dir").arg(folder.path()).args(more))
+    };
+    let run = bench(&["--json", "--isa", "scalar", "--threads", "1"]);
+    assert_eq!(run.code, Some(0), "{}", run.err);
+    let json: Value = serde_json::from_str(&run.out).expect("JSON");
+    assert_eq!((json["isa"].as_str(), json["threads"].as_u64()), (Some("scalar"), Some(1)), "{json}");
+    let columns = json["columns"].as_array().expect("columns");
+    let names: Vec<&str> = columns.iter().filter_map(|column| column["name"].as_str()).collect();
+    assert_eq!(names, ["prefill_512", "decode_128", "batch_32", "decode_8000"]);
+    for column in columns {
+        let samples = column["samples"].as_array().expect("samples");
+        assert!(samples.len() == 2 && samples.iter().all(|rate| rate.as_f64() > Some(0.0)), "{column}");
+    }
+    // The model's context is shorter than 8,000 tokens.
+    let cut = columns[3]["input_tokens"].as_u64().expect("a number");
+    assert!(cut < 8000, "{json}");
+    let table = bench(&[]);
+    assert!(
+        table.out.contains("32 sequences, 128 in / 64 out") && table.out.contains(&format!("cut to {cut}")),
+        "{}",
+        table.out
+    );
 }

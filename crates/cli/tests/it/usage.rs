@@ -20,6 +20,8 @@ fn wrong_usage_exits_with_2_and_names_the_way_out() {
         (&["chat", "--temperature", "nan", "hi"], "--temperature: write a number from 0"),
         (&["bench", "--rate", "0"], "positive number"),
         (&["bench", "--clients", "0"], "--clients"),
+        (&["bench", "--clients", "4", "engine"], "cannot be used with"),
+        (&["bench", "engine", "--rounds", "0"], "--rounds"),
         (&["fly"], "unrecognized subcommand"),
     ] {
         let run = finish(&mut orrery(arguments));

@@ -1,0 +1,113 @@
+//! The `orrery` binary of this repository: built for release, started as a server, or run for its figures.
+
+use anyhow::{Context as _, Result, bail, ensure};
+use serde_json::Value;
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+/// The binary, built anew where the code has changed.
+#[derive(Debug)]
+pub struct Binary {
+    path: PathBuf,
+}
+
+impl Binary {
+    /// # Errors
+    /// It does not build.
+    pub fn build() -> Result<Self> {
+        let mut cargo = cargo();
+        cargo.args(["build", "--release", "--locked", "--package", "orrery-cli"]);
+        let status = cargo.status().context("cannot run cargo build")?;
+        ensure!(status.success(), "cargo build --release failed");
+        Ok(Self { path: target().join("release/orrery") })
+    }
+
+    /// Runs a command that prints JSON. A command that fails after it has printed its figures (some requests failed) is
+    /// no error: the figures tell.
+    ///
+    /// # Errors
+    /// It cannot be run, or prints no JSON; what it wrote on the standard error is in the message.
+    pub fn json(&self, arguments: &[String]) -> Result<Value> {
+        let mut command = Command::new(&self.path);
+        let output = command.args(arguments).stdin(Stdio::null()).output();
+        let output = output.with_context(|| format!("cannot run {}", self.path.display()))?;
+        serde_json::from_slice(&output.stdout).map_err(|_| {
+            let said = String::from_utf8_lossy(&output.stderr);
+            anyhow::anyhow!("orrery {}: {}", arguments.join(" "), said.trim())
+        })
+    }
+
+    /// Starts `orrery serve` on a free port and waits until it is ready.
+    ///
+    /// # Errors
+    /// It ends before it is ready.
+    pub fn serve(&self, more: &[String]) -> Result<Server> {
+        let mut command = Command::new(&self.path);
+        command.args(["serve", "--listen", "127.0.0.1:0", "--log", "text/warn"]).args(more);
+        let mut child =
+            command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("cannot start orrery serve")?;
+        let out = child.stdout.take().context("invariant: the output is piped")?;
+        let mut server = Server { child, url: String::new() };
+        for line in BufReader::new(out).lines() {
+            let line = line.context("cannot read what orrery serve prints")?;
+            if let Some(url) = line.strip_prefix("listening on ") {
+                url.clone_into(&mut server.url);
+            } else if line.starts_with("ready: ") {
+                return Ok(server);
+            }
+        }
+        bail!("orrery serve ended before it was ready")
+    }
+}
+
+/// A server of this run; killed when dropped.
+#[derive(Debug)]
+pub struct Server {
+    child: Child,
+    pub url: String,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Cargo, in the root of the repository.
+pub fn cargo() -> Command {
+    let mut command = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned()));
+    command.current_dir(root());
+    command
+}
+
+pub fn root() -> &'static Path {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
+    manifest.parent().unwrap_or(manifest)
+}
+
+pub fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), |folder| root().join(folder))
+}
+
+/// The processor's name and the processors there are, for the record.
+pub fn machine() -> String {
+    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let value = |key: &str| {
+        let line = text.lines().find(|line| line.split(':').next().is_some_and(|name| name.trim() == key))?;
+        Some(line.split_once(':')?.1.trim().to_owned())
+    };
+    let name = value("model name").unwrap_or_else(|| std::env::consts::ARCH.to_owned());
+    let family =
+        value("cpu family").zip(value("model")).map(|(family, model)| format!(" (family {family}, model {model})"));
+    let count = std::thread::available_parallelism().map_or(1, usize::from);
+    format!("{count} × {name}{}", family.unwrap_or_default())
+}
+
+/// The commit that is checked out, for the record; with a mark when files have been changed since.
+pub fn commit() -> String {
+    let output = Command::new("git").current_dir(root()).args(["describe", "--always", "--dirty"]).output();
+    output.map_or_else(|_| "unknown".to_owned(), |output| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
