@@ -63,9 +63,9 @@ impl Settings {
             Some((name, 0, _)) => Err(LoadError::Settings(format!(
                 "`{name}` is 0, and speculation drafts nothing with that: set 1 or more, or turn speculation off"
             ))),
-            Some((name, value, most)) => {
-                Err(LoadError::Settings(format!("`{name}` is {value}; a match has no more than {most} tokens: set {most} or less")))
-            }
+            Some((name, value, most)) => Err(LoadError::Settings(format!(
+                "`{name}` is {value}; a match has no more than {most} tokens: set {most} or less"
+            ))),
             None => Ok(()),
         }
     }

@@ -135,9 +135,8 @@ impl Sequence {
 /// Where the last tokens occurred before: the position after the longest such place, the latest one among equals. At
 /// most `window` × [`MATCH_MAX`] comparisons.
 fn find(token: impl Fn(usize) -> u32, len: usize, rules: Drafts) -> Option<usize> {
-    let common = |end: usize| {
-        (0..MATCH_MAX.min(end)).take_while(|back| token(end - 1 - back) == token(len - 1 - back)).count()
-    };
+    let common =
+        |end: usize| (0..MATCH_MAX.min(end)).take_while(|back| token(end - 1 - back) == token(len - 1 - back)).count();
     let mut best = None;
     let mut longest = rules.match_min.max(1) - 1;
     for end in (len.saturating_sub(rules.window).max(1)..len).rev() {
