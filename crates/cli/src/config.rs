@@ -316,6 +316,19 @@ mod tests {
     }
 
     #[test]
+    fn speculation_reaches_the_engine() {
+        let mut layers = Layers::defaults();
+        let text = "[engine]\nspeculation = \"ngram\"\ndraft_tokens_max = 3\ndraft_match_min = 4\ndraft_window = 5";
+        layers.file(Path::new("a.toml"), text).expect("types are right");
+        let platform = Settings::new(&layers, &home).expect("valid").platform;
+        let drafts = (platform.draft_tokens_max, platform.draft_match_min, platform.draft_window);
+        assert_eq!((platform.speculation_ngram, drafts), (true, (3, 4, 5)));
+        layers.file(Path::new("b.toml"), "[engine]\ndraft_match_min = 9").expect("types are right");
+        let message = Settings::new(&layers, &home).expect_err("too long").0;
+        assert_eq!(message, "`engine.draft_match_min` (b.toml): 9 is not between 1 and 8");
+    }
+
+    #[test]
     fn limits_that_let_nothing_run_are_refused() {
         for key in ["queue_max", "sequences_max", "step_tokens_max", "step_logits_max", "choices_max", "stop_bytes_max"]
         {

@@ -164,6 +164,7 @@ fn follow(token: impl Fn(usize) -> u32, len: usize, from: usize, count: usize) -
 mod tests {
     use super::{Drafts, PAUSE_MAX_POWER, Trust, find, follow};
 
+    const NONE: [u32; 0] = [];
     const RULES: Drafts = Drafts { tokens_max: 8, match_min: 2, window: 100 };
 
     fn draft(tokens: &[u32], rules: Drafts) -> Vec<u32> {
@@ -187,12 +188,12 @@ mod tests {
 
     #[test]
     fn too_short_too_far_or_no_match_drafts_nothing() {
-        assert_eq!(draft(&[1], RULES), []);
-        assert_eq!(draft(&[3, 4, 5, 3], RULES), []);
+        assert_eq!(draft(&[1], RULES), NONE);
+        assert_eq!(draft(&[3, 4, 5, 3], RULES), NONE);
         assert_eq!(draft(&[3, 4, 5, 3], Drafts { match_min: 1, ..RULES }), [4, 5, 3, 4]);
         let far = [1, 2, 3, 9, 9, 7, 8, 1, 2];
         assert_eq!(draft(&far, Drafts { window: 7, ..RULES }), [3, 9, 9, 7]);
-        assert_eq!(draft(&far, Drafts { window: 6, ..RULES }), []);
+        assert_eq!(draft(&far, Drafts { window: 6, ..RULES }), NONE);
     }
 
     #[test]

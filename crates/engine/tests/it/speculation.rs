@@ -116,7 +116,9 @@ async fn a_text_that_repeats_itself_takes_fewer_steps() {
 fn looping(blocks: usize, tokens_max: usize) -> Harness {
     let drafts = Drafts { tokens_max, match_min: 2, window: 64 };
     let limits = Limits { drafts, step_tokens_max: 64, step_logits_max: 32, ..limits(blocks) };
-    Harness { repeats: 255, ..Harness::new(limits) }
+    let mut harness = Harness::new(limits);
+    harness.repeats = 255;
+    harness
 }
 
 #[test]
