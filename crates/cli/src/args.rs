@@ -80,6 +80,10 @@ pub struct EngineFlags {
     /// Quantise the weights of a Hugging Face folder on load: q8_0
     #[arg(long, value_name = "FORMAT")]
     pub quantize: Option<String>,
+    /// Speculation: off, or ngram (prompt lookup), which changes no result and speeds up replies that repeat their prompt
+    /// or themselves [default: off]
+    #[arg(long, value_name = "KIND")]
+    pub speculation: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -344,7 +348,8 @@ impl EngineFlags {
         layers.flag("--isa", "engine.isa", self.isa.clone())?;
         layers.flag("--threads", "engine.threads", self.threads)?;
         layers.flag("--kv-memory", "engine.kv_memory", self.kv_memory.clone())?;
-        layers.flag("--quantize", "engine.quantize", self.quantize.clone())
+        layers.flag("--quantize", "engine.quantize", self.quantize.clone())?;
+        layers.flag("--speculation", "engine.speculation", self.speculation.clone())
     }
 }
 

@@ -195,6 +195,10 @@ fn platform(layers: &Layers, environment: Environment) -> Result<orrery_platform
         step_logits_max: count(layers, "engine.step_logits_max", 1, 65_536)?,
         step_target_ms: layers.integer("engine.step_target_ms", 0, 60_000)?,
         prefix_cache: layers.boolean("engine.prefix_cache"),
+        speculation_ngram: speculation_ngram(layers)?,
+        draft_tokens_max: count(layers, "engine.draft_tokens_max", 1, 1024)?,
+        draft_match_min: count(layers, "engine.draft_match_min", 1, 8)?,
+        draft_window: count(layers, "engine.draft_window", 1, 1_000_000)?,
         choices_max: limits.choices_max,
         logprobs_max: limits.logprobs_max,
         stop_strings_max: limits.stop_strings_max,
@@ -211,6 +215,14 @@ fn isa(layers: &Layers) -> Result<Option<String>, Usage> {
             Err(layers
                 .refuse("engine.isa", format!("`{name}` is not one of auto, scalar, avx2, avx512, avx512bf16, amx")))
         }
+    }
+}
+
+fn speculation_ngram(layers: &Layers) -> Result<bool, Usage> {
+    match layers.text("engine.speculation") {
+        "off" => Ok(false),
+        "ngram" => Ok(true),
+        name => Err(layers.refuse("engine.speculation", format!("`{name}` is not one of off, ngram"))),
     }
 }
 
@@ -260,6 +272,7 @@ mod tests {
         for (flag, key, value, part) in [
             ("--isa", "engine.isa", "sse", "`sse` is not one of auto"),
             ("--quantize", "engine.quantize", "q3", "not one of none, q8_0"),
+            ("--speculation", "engine.speculation", "on", "`on` is not one of off, ngram"),
             ("--kv-memory", "engine.kv_memory", "1kB", "less than the least"),
             ("--listen", "server.listen", "8080", "is not HOST:PORT"),
             ("--listen", "server.listen", "h:99999", "is not HOST:PORT"),
@@ -299,6 +312,19 @@ mod tests {
         let held = (platform.choices_max, platform.logprobs_max, platform.stop_strings_max, platform.stop_bytes_max);
         assert_eq!(held, told);
         assert_eq!((platform.step_tokens_max, platform.step_logits_max, platform.step_target_ms), (11, 13, 15));
+    }
+
+    #[test]
+    fn speculation_reaches_the_engine() {
+        let mut layers = Layers::defaults();
+        let text = "[engine]\nspeculation = \"ngram\"\ndraft_tokens_max = 3\ndraft_match_min = 4\ndraft_window = 5";
+        layers.file(Path::new("a.toml"), text).expect("types are right");
+        let platform = Settings::new(&layers, &home).expect("valid").platform;
+        let drafts = (platform.draft_tokens_max, platform.draft_match_min, platform.draft_window);
+        assert_eq!((platform.speculation_ngram, drafts), (true, (3, 4, 5)));
+        layers.file(Path::new("b.toml"), "[engine]\ndraft_match_min = 9").expect("types are right");
+        let message = Settings::new(&layers, &home).expect_err("too long").0;
+        assert_eq!(message, "`engine.draft_match_min` (b.toml): 9 is not between 1 and 8");
     }
 
     #[test]

@@ -239,6 +239,9 @@ impl Handle {
             generation_tokens: counters.generation_tokens.load(Relaxed),
             preemptions: counters.preemptions.load(Relaxed),
             steps: counters.steps.load(Relaxed),
+            drafts: counters.drafts.load(Relaxed),
+            drafts_tokens: counters.drafts_tokens.load(Relaxed),
+            drafts_accepted_tokens: counters.drafts_accepted_tokens.load(Relaxed),
         }
     }
 }
@@ -265,4 +268,8 @@ pub struct Stats {
     pub generation_tokens: u64,
     pub preemptions: u64,
     pub steps: u64,
+    /// Drafts of speculation that were verified, their tokens, and those that were accepted.
+    pub drafts: u64,
+    pub drafts_tokens: u64,
+    pub drafts_accepted_tokens: u64,
 }

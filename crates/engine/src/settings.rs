@@ -1,5 +1,6 @@
 //! Limits of one engine.
 
+use crate::core::draft::MATCH_MAX;
 use crate::handle::LoadError;
 
 /// Limits of one engine, with defaults for a small machine.
@@ -18,6 +19,14 @@ pub struct Settings {
     pub step_target_ms: u64,
     /// Reuse the KV blocks of equal prefixes.
     pub prefix_cache: bool,
+    /// Speculation by prompt lookup: what followed the last tokens before is computed ahead. It changes no result.
+    pub speculation_ngram: bool,
+    /// Draft tokens of a step; what else the step computes takes their place.
+    pub draft_tokens_max: usize,
+    /// Tokens that have to recur before what followed them is drafted; at most [`MATCH_MAX`].
+    pub draft_match_min: usize,
+    /// How many tokens back the match may lie.
+    pub draft_window: usize,
     /// Choices of one request.
     pub choices_max: usize,
     /// Alternatives reported for each token.
@@ -40,6 +49,23 @@ impl Settings {
         ];
         match least_one.into_iter().find(|(_, value)| *value == 0) {
             Some((name, _)) => Err(LoadError::Settings(format!("`{name}` is 0; no request could run: set 1 or more"))),
+            None => self.check_drafts(),
+        }
+    }
+
+    fn check_drafts(&self) -> Result<(), LoadError> {
+        let drafts = [
+            ("draft_tokens_max", self.draft_tokens_max, usize::MAX),
+            ("draft_match_min", self.draft_match_min, MATCH_MAX),
+            ("draft_window", self.draft_window, usize::MAX),
+        ];
+        match drafts.into_iter().find(|(_, value, most)| self.speculation_ngram && !(1..=*most).contains(value)) {
+            Some((name, 0, _)) => Err(LoadError::Settings(format!(
+                "`{name}` is 0, and speculation drafts nothing with that: set 1 or more, or turn speculation off"
+            ))),
+            Some((name, value, most)) => Err(LoadError::Settings(format!(
+                "`{name}` is {value}; a match has no more than {most} tokens: set {most} or less"
+            ))),
             None => Ok(()),
         }
     }
@@ -54,6 +80,10 @@ impl Default for Settings {
             step_logits_max: 128,
             step_target_ms: 150,
             prefix_cache: true,
+            speculation_ngram: false,
+            draft_tokens_max: 8,
+            draft_match_min: 2,
+            draft_window: 4096,
             choices_max: 16,
             logprobs_max: 20,
             stop_strings_max: 4,

@@ -77,6 +77,9 @@ pub struct Counters {
     pub generation_tokens: AtomicU64,
     pub preemptions: AtomicU64,
     pub steps: AtomicU64,
+    pub drafts: AtomicU64,
+    pub drafts_tokens: AtomicU64,
+    pub drafts_accepted_tokens: AtomicU64,
 }
 
 impl Shared {

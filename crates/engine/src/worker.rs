@@ -3,6 +3,7 @@
 //! One thread owns the executor, the scheduler and the sampler. It sleeps in the command queue when there is nothing to
 //! do, so a submit wakes it at once. Start at [`Worker::run`].
 
+use crate::core::draft::Drafts;
 use crate::core::scheduler::{End, Limits, Sampled, Scheduler};
 use crate::core::sequence::{SequenceId, Spec};
 use crate::core::{Plan, Row};
@@ -48,6 +49,7 @@ impl<E: Executor> Worker<E> {
             step_tokens_max: settings.step_tokens_max,
             step_logits_max: settings.step_logits_max,
             prefix_cache: settings.prefix_cache,
+            drafts: drafts(settings),
         };
         Self {
             executor,
@@ -213,8 +215,11 @@ impl<E: Executor> Worker<E> {
                 live.send_prompt_if_complete();
             }
         }
-        for Chosen { sampled, logprobs } in chosen {
-            let end = ended.remove(&sampled.id).map(reason);
+        let mut chosen = chosen.into_iter().peekable();
+        while let Some(Chosen { sampled, logprobs }) = chosen.next() {
+            // With a draft, a sequence has several tokens; the last one ends it.
+            let is_last = chosen.peek().is_none_or(|next| next.sampled.id != sampled.id);
+            let end = is_last.then(|| ended.remove(&sampled.id)).flatten().map(reason);
             let event = Raw::Token { choice: sampled.id.choice, token: sampled.token, logprobs, end, at };
             self.tell(sampled.id, event, end.is_some());
         }
@@ -234,6 +239,8 @@ impl<E: Executor> Worker<E> {
     /// Uses every row of logits: samples, and log-probabilities of the prompt.
     fn read_rows(&mut self, plan: &Plan) -> Vec<Chosen> {
         let mut chosen = Vec::with_capacity(plan.sequences.len());
+        // Its rows that are left follow a token that was not sampled.
+        let mut refused = None;
         for (row, logits) in plan.rows.iter().zip(self.logits.chunks_exact(self.vocabulary)) {
             match *row {
                 Row::Prompt { id, position } => {
@@ -241,11 +248,13 @@ impl<E: Executor> Worker<E> {
                         live.read_prompt_row(position, logits, &mut self.sampler);
                     }
                 }
-                Row::Sample { id } => {
+                Row::Sample { id, .. } if refused == Some(id) => {}
+                Row::Sample { id, draft } => {
                     if let Some(live) = self.live.get_mut(&id.request) {
                         let (token, logprobs) = live.sample(id.choice, logits, &mut self.sampler);
                         let sampled = Sampled { id, token, stop: live.is_stop(token) };
                         chosen.push(Chosen { sampled, logprobs });
+                        refused = (draft != Some(token) || sampled.stop).then_some(id);
                     }
                 }
             }
@@ -265,7 +274,15 @@ impl<E: Executor> Worker<E> {
         counters.prefix_hits_tokens.store(scheduled.prefix_hits_tokens, Relaxed);
         counters.preemptions.store(scheduled.preemptions, Relaxed);
         counters.steps.store(scheduled.steps, Relaxed);
+        counters.drafts.store(scheduled.drafts, Relaxed);
+        counters.drafts_tokens.store(scheduled.drafts_tokens, Relaxed);
+        counters.drafts_accepted_tokens.store(scheduled.drafts_accepted_tokens, Relaxed);
     }
+}
+
+fn drafts(settings: &Settings) -> Drafts {
+    let tokens_max = if settings.speculation_ngram { settings.draft_tokens_max } else { 0 };
+    Drafts { tokens_max, match_min: settings.draft_match_min, window: settings.draft_window }
 }
 
 fn reason(end: End) -> FinishReason {

@@ -36,6 +36,11 @@ pub struct Settings {
     /// Time that a step aims at; 0: no aim.
     pub step_target_ms: u64,
     pub prefix_cache: bool,
+    /// Speculation by prompt lookup; the three below are the limits of its drafts.
+    pub speculation_ngram: bool,
+    pub draft_tokens_max: usize,
+    pub draft_match_min: usize,
+    pub draft_window: usize,
     /// Choices of one request.
     pub choices_max: usize,
     /// Alternatives reported for each token.
@@ -64,6 +69,10 @@ impl Default for Settings {
             step_logits_max: engine.step_logits_max,
             step_target_ms: engine.step_target_ms,
             prefix_cache: engine.prefix_cache,
+            speculation_ngram: engine.speculation_ngram,
+            draft_tokens_max: engine.draft_tokens_max,
+            draft_match_min: engine.draft_match_min,
+            draft_window: engine.draft_window,
             choices_max: engine.choices_max,
             logprobs_max: engine.logprobs_max,
             stop_strings_max: engine.stop_strings_max,
@@ -370,6 +379,10 @@ fn engine_settings(settings: &Settings) -> EngineSettings {
         step_logits_max: settings.step_logits_max,
         step_target_ms: settings.step_target_ms,
         prefix_cache: settings.prefix_cache,
+        speculation_ngram: settings.speculation_ngram,
+        draft_tokens_max: settings.draft_tokens_max,
+        draft_match_min: settings.draft_match_min,
+        draft_window: settings.draft_window,
         choices_max: settings.choices_max,
         logprobs_max: settings.logprobs_max,
         stop_strings_max: settings.stop_strings_max,

@@ -16,6 +16,9 @@ pub struct ModelStats {
     pub generation_tokens: u64,
     pub preemptions: u64,
     pub steps: u64,
+    pub drafts: u64,
+    pub drafts_tokens: u64,
+    pub drafts_accepted_tokens: u64,
 }
 
 impl ModelStats {
@@ -34,6 +37,9 @@ impl ModelStats {
             generation_tokens: stats.generation_tokens,
             preemptions: stats.preemptions,
             steps: stats.steps,
+            drafts: stats.drafts,
+            drafts_tokens: stats.drafts_tokens,
+            drafts_accepted_tokens: stats.drafts_accepted_tokens,
         }
     }
 }

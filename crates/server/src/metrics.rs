@@ -113,6 +113,9 @@ const COUNTERS: &[Row<u64>] = &[
     ("vllm:prompt_tokens", "Prompt tokens processed", |stats| stats.prompt_tokens),
     ("vllm:generation_tokens", "Tokens generated", |stats| stats.generation_tokens),
     ("vllm:num_preemptions", "Requests put back for lack of KV blocks", |stats| stats.preemptions),
+    ("vllm:spec_decode_num_drafts", "Drafts that were verified", |stats| stats.drafts),
+    ("vllm:spec_decode_num_draft_tokens", "Tokens of these drafts", |stats| stats.drafts_tokens),
+    ("vllm:spec_decode_num_accepted_tokens", "Draft tokens that were accepted", |stats| stats.drafts_accepted_tokens),
     ("orrery_engine_steps", "Steps of the engine", |stats| stats.steps),
 ];
 

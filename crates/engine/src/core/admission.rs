@@ -68,7 +68,7 @@ impl Scheduler {
     }
 
     /// Blocks that a running sequence will still take for the tokens that it has.
-    fn promised(&self, sequence: &Sequence) -> usize {
+    pub(super) fn promised(&self, sequence: &Sequence) -> usize {
         self.blocks_for(sequence.len()).saturating_sub(sequence.blocks.len())
     }
 

@@ -8,8 +8,9 @@ use orrery_model::Batch;
 pub enum Row {
     /// Log-probabilities of the prompt's token at `position + 1`.
     Prompt { id: SequenceId, position: usize },
-    /// The next token of the sequence.
-    Sample { id: SequenceId },
+    /// The next token of the sequence. `draft`: the token that was computed after it in this step. The sequence's next row
+    /// may be read only when the sample is that token, and ends nothing.
+    Sample { id: SequenceId, draft: Option<u32> },
 }
 
 /// A request that runs for the first time.

@@ -10,6 +10,7 @@
 //! flow of higher priorities does hold back lower ones, which is what priorities are for.
 
 use super::blocks::BlockPool;
+use super::draft::Drafts;
 use super::plan::{Plan, Row};
 use super::prefix;
 use super::sequence::{Sequence, SequenceId, Spec, Urgency};
@@ -29,6 +30,7 @@ pub struct Limits {
     pub step_logits_max: usize,
     /// Share blocks between requests.
     pub prefix_cache: bool,
+    pub drafts: Drafts,
 }
 
 /// What was sampled for a sequence.
@@ -55,6 +57,10 @@ pub struct Counters {
     pub prefix_hits_tokens: u64,
     pub preemptions: u64,
     pub steps: u64,
+    /// Drafts that were verified, their tokens, and those that were accepted.
+    pub drafts: u64,
+    pub drafts_tokens: u64,
+    pub drafts_accepted_tokens: u64,
 }
 
 /// The scheduler. Each step: `schedule`, run the plan, then `commit` (or `fail`); `add` and the cancels come in between.
@@ -159,13 +165,16 @@ impl Scheduler {
         let mut plan = Plan { started: self.admit(budget), ..Plan::default() };
         // Admission stops at the budget, so that every running sequence that decodes has its token.
         let budget = budget.max(self.running.len());
-        for (urgency, count) in self.shares(budget) {
-            let count = self.secure(urgency, count);
-            if count > 0 {
-                self.place(urgency, count, &mut plan);
-            }
+        let mut shares = self.shares(budget);
+        // Shares come in the order of urgency, so what has its blocks is never preempted by what comes later.
+        for (urgency, count) in &mut shares {
+            *count = self.secure(*urgency, *count);
         }
-        // Shares come in the order of urgency, so what is in the plan is never preempted by what comes later.
+        shares.retain(|(_, count)| *count > 0);
+        let drafts = self.drafts(&shares, budget);
+        for ((urgency, count), draft) in shares.iter().zip(&drafts) {
+            self.place(*urgency, *count, draft, &mut plan);
+        }
         debug_assert!(plan.batch.tokens.len() <= budget && plan.rows.len() <= self.limits.step_logits_max);
         debug_assert!(!plan.is_empty() || self.is_idle(), "a step with work makes progress");
         if !plan.is_empty() {
@@ -175,28 +184,23 @@ impl Scheduler {
         plan
     }
 
-    /// Records a plan that ran and what was sampled from it; gives the sequences that ended. Sequences that were cancelled
-    /// since are passed over.
+    /// Records a plan that ran and what was sampled from it, in the order of its rows; gives the sequences that ended.
+    /// Sequences that were cancelled since are passed over.
     pub fn commit(&mut self, plan: &Plan, sampled: &[Sampled]) -> Vec<(SequenceId, End)> {
-        for (id, span) in plan.sequences.iter().zip(&plan.batch.spans) {
-            self.advance(*id, span.count);
-        }
         let mut ended = Vec::new();
-        for sample in sampled {
-            let Some(sequence) = self.running_mut(sample.id) else { continue };
-            sequence.generated.push(sample.token);
-            if sample.stop {
-                ended.push((sample.id, End::Stop));
-            } else if sequence.generated.len() >= sequence.max_tokens {
-                ended.push((sample.id, End::Length));
-            }
-        }
-        for id in &plan.sequences {
+        let mut sampled = sampled;
+        for (id, span) in plan.sequences.iter().zip(&plan.batch.spans) {
+            let own = sampled.iter().take_while(|sample| sample.id == *id).count();
+            let (own, others) = sampled.split_at(own);
+            sampled = others;
+            ended.extend(self.append(*id, own).map(|end| (*id, end)));
+            self.advance(*id, span.count, own.len());
             let prompt_only = |sequence: &mut Sequence| sequence.max_tokens == 0 && sequence.remaining() == 0;
             if self.running_mut(*id).is_some_and(prompt_only) {
                 ended.push((*id, End::Length));
             }
         }
+        debug_assert!(sampled.is_empty(), "samples come in the order of the rows");
         for (id, _) in &ended {
             self.take(*id);
             self.forget_if_over(id.request);
@@ -229,6 +233,9 @@ impl Scheduler {
                 "computed tokens have blocks"
             );
             assert!(sequence.computed <= sequence.len());
+            let most = self.blocks_for(sequence.len() + sequence.drafted);
+            assert!(sequence.blocks.len() <= most, "no block past the tokens and the draft under way");
+            assert!(sequence.named <= sequence.computed / self.limits.block_tokens, "names are of what is computed");
         }
         self.pool.check(&holders);
         for sequence in self.waiting.values().chain(self.held.values().flatten()) {
@@ -262,7 +269,7 @@ impl Scheduler {
             } else {
                 let count = chunk(sequence, tokens_left, rows_left);
                 tokens_left -= count;
-                rows_left -= logit_rows(sequence, count);
+                rows_left -= sequence.logit_rows(count);
                 count
             };
             if count > 0 {
@@ -293,33 +300,61 @@ impl Scheduler {
         count
     }
 
-    /// Writes the sequence's next `count` tokens into the plan.
-    fn place(&self, urgency: Urgency, count: usize, plan: &mut Plan) {
+    /// Writes the sequence's next `count` tokens into the plan, and its draft after them.
+    fn place(&self, urgency: Urgency, count: usize, draft: &[u32], plan: &mut Plan) {
         let Some(sequence) = self.running.get(&urgency) else { return };
         let row = plan.batch.tokens.len();
         let position = sequence.computed;
         plan.batch.tokens.extend((position..position + count).map(|position| sequence.token(position)));
-        plan.batch.spans.push(Span { row, count, position, blocks: sequence.blocks.clone() });
+        plan.batch.tokens.extend(draft);
+        plan.batch.spans.push(Span { row, count: count + draft.len(), position, blocks: sequence.blocks.clone() });
         plan.sequences.push(sequence.id);
         for prompt_position in sequence.prompt_rows(count) {
             plan.batch.logits_rows.push(row + prompt_position - position);
             plan.rows.push(Row::Prompt { id: sequence.id, position: prompt_position });
         }
-        if samples(sequence, count) {
-            plan.batch.logits_rows.push(row + count - 1);
-            plan.rows.push(Row::Sample { id: sequence.id });
+        if sequence.samples(count) {
+            let drafts = draft.iter().copied().map(Some).chain([None]);
+            for (offset, draft) in drafts.enumerate() {
+                plan.batch.logits_rows.push(row + count - 1 + offset);
+                plan.rows.push(Row::Sample { id: sequence.id, draft });
+            }
         }
     }
 }
 
 /// Changes of state.
 impl Scheduler {
-    /// Counts `count` tokens as computed and names the blocks that they filled.
-    fn advance(&mut self, id: SequenceId, count: usize) {
+    /// Appends what was sampled for the sequence; how it ended, if it did.
+    fn append(&mut self, id: SequenceId, sampled: &[Sampled]) -> Option<End> {
+        let sequence = self.running_mut(id)?;
+        debug_assert!(sampled.len() <= sequence.drafted + 1, "one sample more than drafts");
+        sequence.generated.extend(sampled.iter().map(|sample| sample.token));
+        if sampled.last().is_some_and(|sample| sample.stop) {
+            return Some(End::Stop);
+        }
+        (!sampled.is_empty() && sequence.generated.len() >= sequence.max_tokens).then_some(End::Length)
+    }
+
+    /// Counts the tokens of a span of `count` as computed, but for the drafts that were refused, and names the blocks that
+    /// they filled. `sampled`: how many were, and appended.
+    fn advance(&mut self, id: SequenceId, count: usize, sampled: usize) {
         let block_tokens = self.limits.block_tokens;
         let Some(urgency) = self.urgency(id) else { return };
         let Some(sequence) = self.running.get_mut(&urgency) else { return };
-        sequence.computed += count;
+        let drafted = std::mem::take(&mut sequence.drafted);
+        let accepted = sampled.saturating_sub(1);
+        sequence.computed += count - drafted + accepted;
+        if drafted > 0 {
+            sequence.trust.learn(drafted, accepted);
+            self.counters.drafts += 1;
+            self.counters.drafts_tokens += drafted as u64;
+            self.counters.drafts_accepted_tokens += accepted as u64;
+        }
+        // Nobody else holds these: they were never named.
+        for block in sequence.blocks.drain(sequence.computed.div_ceil(block_tokens)..).rev() {
+            self.pool.release(block, false);
+        }
         let prompt_done = sequence.computed >= sequence.prompt.len();
         if let Some(from) = &mut sequence.prompt_rows_from {
             *from = sequence.computed.max(*from);
@@ -410,17 +445,8 @@ impl Scheduler {
 fn chunk(sequence: &Sequence, tokens_left: usize, rows_left: usize) -> usize {
     let mut count = sequence.remaining().min(tokens_left);
     // Rows fall with the chunk, by at most one a token.
-    while count > 0 && logit_rows(sequence, count) > rows_left {
-        count -= (logit_rows(sequence, count) - rows_left).min(count);
+    while count > 0 && sequence.logit_rows(count) > rows_left {
+        count -= (sequence.logit_rows(count) - rows_left).min(count);
     }
     count
-}
-
-fn logit_rows(sequence: &Sequence, count: usize) -> usize {
-    sequence.prompt_rows(count).len() + usize::from(samples(sequence, count))
-}
-
-/// Whether the last of `count` tokens is followed by a sample.
-fn samples(sequence: &Sequence, count: usize) -> bool {
-    count == sequence.remaining() && sequence.max_tokens > 0
 }

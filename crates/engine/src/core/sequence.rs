@@ -1,5 +1,6 @@
 //! One choice of one request, as the scheduler sees it: tokens, how many of them are computed, and in which blocks.
 
+use super::draft::Trust;
 use super::prefix::{self, BlockHash};
 use std::cmp::Reverse;
 use std::sync::Arc;
@@ -68,6 +69,9 @@ pub struct Sequence {
     pub prompt_rows_from: Option<usize>,
     /// The sequence has run before (it was preempted).
     pub resumed: bool,
+    /// Draft tokens of the step under way.
+    pub drafted: usize,
+    pub trust: Trust,
     root: BlockHash,
     /// Names of the full blocks as far as they were needed.
     hashes: Vec<BlockHash>,
@@ -87,6 +91,8 @@ impl Sequence {
             named: 0,
             prompt_rows_from: (spec.prompt_logits && choice == 0).then_some(0),
             resumed: false,
+            drafted: 0,
+            trust: Trust::new(),
             root,
             hashes: Vec::new(),
         }
@@ -135,5 +141,15 @@ impl Sequence {
                 self.computed.max(from).min(end)..end
             }
         }
+    }
+
+    /// Rows of logits that `count` tokens from `computed` have.
+    pub fn logit_rows(&self, count: usize) -> usize {
+        self.prompt_rows(count).len() + usize::from(self.samples(count))
+    }
+
+    /// Whether the last of `count` tokens is followed by a sample.
+    pub fn samples(&self, count: usize) -> bool {
+        count == self.remaining() && self.max_tokens > 0
     }
 }

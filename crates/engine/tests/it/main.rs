@@ -7,4 +7,5 @@ mod model;
 mod sampling;
 mod scheduler;
 mod smollm2;
+mod speculation;
 mod streams;

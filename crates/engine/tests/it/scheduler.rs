@@ -3,30 +3,44 @@
 
 use crate::fake::{FAILING, FakeExecutor, Random, VOCABULARY, mix, reference, shape};
 use orrery_engine::Executor;
+use orrery_engine::core::draft::Drafts;
 use orrery_engine::core::scheduler::{End, Limits, Sampled, Scheduler};
 use orrery_engine::core::sequence::{SequenceId, Spec};
 use orrery_engine::core::{Plan, Row};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-fn limits(blocks: usize) -> Limits {
-    Limits { blocks, block_tokens: 4, sequences_max: 8, step_tokens_max: 16, step_logits_max: 10, prefix_cache: true }
+pub fn limits(blocks: usize) -> Limits {
+    Limits {
+        blocks,
+        block_tokens: 4,
+        sequences_max: 8,
+        step_tokens_max: 16,
+        step_logits_max: 10,
+        prefix_cache: true,
+        drafts: Drafts::default(),
+    }
 }
 
-fn spec(request: u64, prompt: &[u32], max_tokens: usize) -> Spec {
+pub fn spec(request: u64, prompt: &[u32], max_tokens: usize) -> Spec {
     Spec { request, prompt: prompt.into(), max_tokens, choices: 1, priority: 0, salt: Vec::new(), prompt_logits: false }
 }
 
-/// The token that a choice takes from its logits: the best one, shifted by the choice so that choices differ.
-fn pick(logits: &[f32], choice: usize) -> u32 {
+/// The token that a choice takes after `tokens`: the best one of the logits, shifted by the choice so that choices differ;
+/// or, in `repeats` of 256 cases, which the logits decide too, the one that came five tokens before.
+fn pick(logits: &[f32], tokens: &[u32], choice: usize, repeats: u8) -> u32 {
     let best = logits.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1)).map_or(0, |(token, _)| token);
-    ((best + choice) % FAILING as usize) as u32
+    let dice = (logits[0].to_bits() >> 4) as u8;
+    match tokens.len().checked_sub(5) {
+        Some(before) if dice < repeats => tokens[before],
+        _ => ((best + choice) % FAILING as usize) as u32,
+    }
 }
 
 /// What one choice generates alone: tokens and end.
-fn alone(spec: &Spec, choice: usize, is_stop: fn(u32) -> bool) -> (Vec<u32>, End) {
+fn alone(spec: &Spec, choice: usize, is_stop: fn(u32) -> bool, repeats: u8) -> (Vec<u32>, End) {
     let mut tokens = spec.prompt.to_vec();
     for _ in 0..spec.max_tokens {
-        let token = pick(&reference(&tokens), choice);
+        let token = pick(&reference(&tokens), &tokens, choice, repeats);
         tokens.push(token);
         if is_stop(token) {
             return (tokens.split_off(spec.prompt.len()), End::Stop);
@@ -35,9 +49,11 @@ fn alone(spec: &Spec, choice: usize, is_stop: fn(u32) -> bool) -> (Vec<u32>, End
     (tokens.split_off(spec.prompt.len()), End::Length)
 }
 
-struct Harness {
-    is_stop: fn(u32) -> bool,
-    scheduler: Scheduler,
+pub struct Harness {
+    pub is_stop: fn(u32) -> bool,
+    /// See [`pick`].
+    pub repeats: u8,
+    pub scheduler: Scheduler,
     executor: FakeExecutor,
     specs: BTreeMap<u64, Spec>,
     generated: BTreeMap<SequenceId, Vec<u32>>,
@@ -52,9 +68,10 @@ struct Harness {
 }
 
 impl Harness {
-    fn new(limits: Limits) -> Self {
+    pub fn new(limits: Limits) -> Self {
         Self {
             is_stop: |_| false,
+            repeats: 0,
             executor: FakeExecutor::new(shape(limits.blocks, usize::MAX)),
             scheduler: Scheduler::new(limits),
             specs: BTreeMap::new(),
@@ -68,7 +85,7 @@ impl Harness {
         }
     }
 
-    fn add(&mut self, spec: Spec) {
+    pub fn add(&mut self, spec: Spec) {
         self.scheduler.add(&spec);
         self.specs.insert(spec.request, spec);
     }
@@ -80,7 +97,7 @@ impl Harness {
     }
 
     /// One step with the laws checked; `false` when there was nothing to do.
-    fn step(&mut self, budget: usize) -> bool {
+    pub fn step(&mut self, budget: usize) -> bool {
         let plan = self.scheduler.schedule(budget);
         self.scheduler.check();
         let limits = *self.scheduler.limits();
@@ -107,8 +124,11 @@ impl Harness {
 
     /// Compares every row with the reference.
     fn read(&mut self, plan: &Plan, logits: &[f32]) -> Vec<Sampled> {
-        let mut sampled = Vec::new();
-        for (row, logits) in plan.rows.iter().zip(logits.chunks_exact(VOCABULARY)) {
+        let mut sampled: Vec<Sampled> = Vec::new();
+        // The token that the sequence's next row was computed after.
+        let mut expected = None;
+        let tokens_after = plan.batch.logits_rows.iter().map(|row| plan.batch.tokens.get(row + 1).copied());
+        for ((row, after), logits) in plan.rows.iter().zip(tokens_after).zip(logits.chunks_exact(VOCABULARY)) {
             match *row {
                 Row::Prompt { id, position } => {
                     let seen = self.prompt_rows.entry(id.request).or_default();
@@ -116,11 +136,18 @@ impl Harness {
                     *seen += 1;
                     assert_eq!(logits, reference(&self.specs[&id.request].prompt[..=position]));
                 }
-                Row::Sample { id } => {
+                Row::Sample { id, draft } => {
+                    assert!(draft.is_none() || draft == after, "the draft stands in the batch");
+                    if let Some(last) = sampled.last().filter(|last| last.id == id)
+                        && (expected != Some(last.token) || last.stop)
+                    {
+                        continue;
+                    }
+                    expected = draft;
                     let generated = self.generated.entry(id).or_default();
                     let tokens = [&self.specs[&id.request].prompt, generated.as_slice()].concat();
                     assert_eq!(logits, reference(&tokens), "{id:?} after {} tokens", tokens.len());
-                    let token = pick(logits, id.choice);
+                    let token = pick(logits, &tokens, id.choice, self.repeats);
                     generated.push(token);
                     sampled.push(Sampled { id, token, stop: (self.is_stop)(token) });
                 }
@@ -145,7 +172,7 @@ impl Harness {
         }
     }
 
-    fn finish(&mut self) {
+    pub fn finish(&mut self) {
         for _ in 0..20_000 {
             if !self.step(usize::MAX) {
                 return self.check_results();
@@ -159,7 +186,7 @@ impl Harness {
         for spec in self.specs.values().filter(|spec| !self.cancelled.contains(&spec.request)) {
             for choice in 0..spec.choices {
                 let id = SequenceId { request: spec.request, choice };
-                let (tokens, end) = alone(spec, choice, self.is_stop);
+                let (tokens, end) = alone(spec, choice, self.is_stop, self.repeats);
                 assert_eq!(self.generated.get(&id).cloned().unwrap_or_default(), tokens, "{id:?}");
                 assert_eq!(self.ended.get(&id), Some(&end), "{id:?}");
             }
@@ -194,7 +221,7 @@ fn random_spec(random: &mut Random, request: u64, blocks: usize) -> Spec {
 /// Arrivals, cancels, priorities, choices, salts and shared prefixes under pressure of memory.
 #[test]
 fn random_workloads_give_what_each_request_gives_alone() {
-    let (mut preemptions, mut hits) = (0, 0);
+    let (mut preemptions, mut hits, mut accepted, mut refused) = (0, 0, 0, 0);
     for seed in 0..300 {
         let mut random = Random(seed);
         let blocks = 8 + random.below(30);
@@ -203,9 +230,11 @@ fn random_workloads_give_what_each_request_gives_alone() {
             step_tokens_max: 1 + random.below(40),
             step_logits_max: 1 + random.below(20),
             prefix_cache: !random.one_in(4),
+            drafts: random_drafts(&mut random),
             ..limits(blocks)
         };
-        let mut harness = Harness { is_stop: |token| token.is_multiple_of(23), ..Harness::new(limits) };
+        let repeats = [0, 128, 230][random.below(3)];
+        let mut harness = Harness { is_stop: |token| token.is_multiple_of(23), repeats, ..Harness::new(limits) };
         let mut next = 0;
         for _ in 0..60 {
             for _ in 0..random.below(3) {
@@ -228,9 +257,19 @@ fn random_workloads_give_what_each_request_gives_alone() {
         let counters = harness.scheduler.counters();
         preemptions += counters.preemptions;
         hits += counters.prefix_hits_tokens;
+        accepted += counters.drafts_accepted_tokens;
+        refused += counters.drafts_tokens - counters.drafts_accepted_tokens;
     }
     assert!(preemptions > 500, "the workloads put memory under pressure: {preemptions} preemptions");
     assert!(hits > 2000, "the workloads share prefixes: {hits} tokens hit");
+    assert!(accepted > 500 && refused > 500, "drafts are right and wrong: {accepted} accepted, {refused} refused");
+}
+
+fn random_drafts(random: &mut Random) -> Drafts {
+    match random.below(4) {
+        0 => Drafts::default(),
+        _ => Drafts { tokens_max: 1 + random.below(12), match_min: 1 + random.below(3), window: 1 + random.below(64) },
+    }
 }
 
 #[test]

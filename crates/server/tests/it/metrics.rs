@@ -28,6 +28,9 @@ async fn gauges_and_counters_of_the_engines() {
     check("vllm:generation_tokens_total", 0.0).await;
     check("vllm:prefix_cache_queries_total", 0.0).await;
     check("vllm:prefix_cache_hits_total", 0.0).await;
+    check("vllm:spec_decode_num_drafts_total", 3.0).await;
+    check("vllm:spec_decode_num_draft_tokens_total", 20.0).await;
+    check("vllm:spec_decode_num_accepted_tokens_total", 11.0).await;
 }
 
 #[tokio::test]

@@ -220,6 +220,9 @@ impl Backend for Scripted {
             blocks_used: 25,
             block_tokens: 16,
             prompt_tokens: 7,
+            drafts: 3,
+            drafts_tokens: 20,
+            drafts_accepted_tokens: 11,
             ..ModelStats::default()
         }]
     }
