@@ -139,6 +139,10 @@ async fn what_is_set_reaches_the_engine() {
         logprobs_max: 7,
         stop_strings_max: 8,
         stop_bytes_max: 9,
+        speculation_ngram: true,
+        draft_tokens_max: 10,
+        draft_match_min: 1,
+        draft_window: 11,
         ..Default::default()
     };
     let platform = Platform::start_with(settings, Catalogue::embedded().expect("embedded"), loader).expect("started");
@@ -154,6 +158,10 @@ async fn what_is_set_reaches_the_engine() {
         logprobs_max: 7,
         stop_strings_max: 8,
         stop_bytes_max: 9,
+        speculation_ngram: true,
+        draft_tokens_max: 10,
+        draft_match_min: 1,
+        draft_window: 11,
     };
     assert_eq!(seen.lock().expect("no panic").take(), Some(expected));
 }
