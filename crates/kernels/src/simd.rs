@@ -88,8 +88,8 @@ pub trait Simd: Copy {
     fn duo_of_line(self, line: Self::I) -> Self::Duo;
     /// A block of activations, exact in bf16, in the order of duos; the values are those of inputs 0 … 15 and 16 … 31.
     fn pack_block(self, values: [Self::F; 2]) -> XBlock<Self::X>;
-    /// Puts two activations into a lane of a duo in memory.
-    fn store_lane(x: Self::X, lane: usize, to: &mut Self::Stored);
+    /// Up to sixteen blocks of activations as duos: block i in lane i, the other lanes zero.
+    fn turn_blocks(self, blocks: &[XBlock<Self::X>], to: &mut [[Self::Stored; DUOS]; 2]);
     fn load_duo(self, from: &Self::Stored) -> Self::Duo;
     fn store_duo(self, duo: Self::Duo, to: &mut Self::Stored);
 

@@ -174,11 +174,7 @@ fn round<S: Simd>(simd: S, from: &[[f32; LANES]; 2]) -> [S::F; 2] {
 fn fill_sums<S: Simd>(simd: S, blocks: &[XBlock<S::X>], sums: &mut [[f32; SUMS]]) {
     let one = simd.pack_block([simd.splat(1.0); 2])[0][0];
     let mut turned = [[S::Stored::default(); DUOS]; 2];
-    for (lane, block) in blocks.iter().enumerate() {
-        for (to, from) in turned.as_flattened_mut().iter_mut().zip(block.as_flattened()) {
-            S::store_lane(*from, lane, to);
-        }
-    }
+    simd.turn_blocks(blocks, &mut turned);
     // The whole chain goes on where the low half's ends.
     let (mut low, mut high, mut whole) = ([simd.zero(); 2], [simd.zero(); 2], [simd.zero(); 2]);
     for (chain, duos) in turned.iter().enumerate() {

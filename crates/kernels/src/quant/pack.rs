@@ -187,6 +187,17 @@ impl Packed {
         self.bytes.as_slice().len()
     }
 
+    /// The weights of several output rows as float32 (the embeddings of tokens); `out` has `inputs` places for each.
+    pub fn rows(&self, compute: &Compute, outputs: &[u32], out: &mut [f32]) {
+        assert_eq!(out.len(), outputs.len() * self.inputs, "a row has one place for each input");
+        let places = Disjoint::new(out);
+        compute.pool().each(outputs.len(), &|index| {
+            // SAFETY: each item has its own row.
+            let row = unsafe { places.part(index * self.inputs, self.inputs) };
+            self.row(outputs[index] as usize, row);
+        });
+    }
+
     /// The weights of one output row as float32 (an embedding row); `out` has `inputs` places.
     pub fn row(&self, output: usize, out: &mut [f32]) {
         assert!(output < self.outputs, "row {output} of a matrix of {} rows", self.outputs);

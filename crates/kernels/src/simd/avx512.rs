@@ -256,9 +256,44 @@ impl Simd for Avx512Bf16 {
         block
     }
 
+    /// The transpose of sixteen lines of sixteen, in four rounds of halves.
     #[inline(always)]
-    fn store_lane(x: u32, lane: usize, to: &mut Self::Stored) {
-        to[lane] = x;
+    fn turn_blocks(self, blocks: &[XBlock<u32>], to: &mut [[Self::Stored; DUOS]; 2]) {
+        sound!({
+            let mut rows = [_mm512_setzero_si512(); LANES];
+            for (row, block) in rows.iter_mut().zip(blocks) {
+                *row = _mm512_loadu_si512(block.as_ptr().cast());
+            }
+            let mut pairs = [_mm512_setzero_si512(); LANES];
+            for i in 0..LANES / 2 {
+                pairs[2 * i] = _mm512_unpacklo_epi32(rows[2 * i], rows[2 * i + 1]);
+                pairs[2 * i + 1] = _mm512_unpackhi_epi32(rows[2 * i], rows[2 * i + 1]);
+            }
+            // fours[4i + j]: in each quarter q, column 4q + j of rows 4i … 4i + 3.
+            let mut fours = [_mm512_setzero_si512(); LANES];
+            for i in (0..LANES).step_by(4) {
+                fours[i] = _mm512_unpacklo_epi64(pairs[i], pairs[i + 2]);
+                fours[i + 1] = _mm512_unpackhi_epi64(pairs[i], pairs[i + 2]);
+                fours[i + 2] = _mm512_unpacklo_epi64(pairs[i + 1], pairs[i + 3]);
+                fours[i + 3] = _mm512_unpackhi_epi64(pairs[i + 1], pairs[i + 3]);
+            }
+            let columns = to.as_flattened_mut();
+            for j in 0..4 {
+                let even_low = _mm512_shuffle_i32x4::<0x88>(fours[j], fours[4 + j]);
+                let even_high = _mm512_shuffle_i32x4::<0x88>(fours[8 + j], fours[12 + j]);
+                let odd_low = _mm512_shuffle_i32x4::<0xdd>(fours[j], fours[4 + j]);
+                let odd_high = _mm512_shuffle_i32x4::<0xdd>(fours[8 + j], fours[12 + j]);
+                let quarters = [
+                    _mm512_shuffle_i32x4::<0x88>(even_low, even_high),
+                    _mm512_shuffle_i32x4::<0x88>(odd_low, odd_high),
+                    _mm512_shuffle_i32x4::<0xdd>(even_low, even_high),
+                    _mm512_shuffle_i32x4::<0xdd>(odd_low, odd_high),
+                ];
+                for (quarter, column) in quarters.into_iter().enumerate() {
+                    _mm512_storeu_si512(columns[4 * quarter + j].as_mut_ptr().cast(), column);
+                }
+            }
+        })
     }
 
     #[inline(always)]

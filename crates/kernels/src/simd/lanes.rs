@@ -52,8 +52,13 @@ macro_rules! lane_duos {
         }
 
         #[inline(always)]
-        fn store_lane(x: Self::X, lane: usize, to: &mut Self::Stored) {
-            (to[0][lane], to[1][lane]) = (x[0], x[1]);
+        fn turn_blocks(self, blocks: &[XBlock<Self::X>], to: &mut [[Self::Stored; DUOS]; 2]) {
+            *to = Default::default();
+            for (lane, block) in blocks.iter().enumerate() {
+                for (to, from) in to.as_flattened_mut().iter_mut().zip(block.as_flattened()) {
+                    (to[0][lane], to[1][lane]) = (from[0], from[1]);
+                }
+            }
         }
 
         #[inline(always)]

@@ -91,9 +91,7 @@ impl Decoder {
     pub fn forward(&mut self, compute: &Compute, batch: &Batch, cache: &mut KvCache, logits: &mut Vec<f32>) {
         let hidden = self.embedding.inputs();
         let stream = room(&mut self.stream, batch.tokens.len() * hidden);
-        for (row, &token) in stream.chunks_exact_mut(hidden).zip(&batch.tokens) {
-            self.embedding.row(token as usize, row);
-        }
+        self.embedding.rows(compute, &batch.tokens, stream);
         self.positions.clear();
         self.positions.extend(batch.positions());
         self.rope.angles(compute, &self.positions, &mut self.angles);
