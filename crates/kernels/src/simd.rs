@@ -37,6 +37,8 @@ pub trait Simd: Copy {
     type F: Copy;
     /// Sixteen 32-bit integers.
     type I: Copy;
+    /// One register holds all lanes, and there are 32 of them.
+    const WIDE: bool;
     /// The lanes are a plain array.
     const PORTABLE: bool;
 

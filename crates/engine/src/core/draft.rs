@@ -43,11 +43,13 @@ pub struct Trust {
     misses: u32,
 }
 
-impl Trust {
-    pub fn new() -> Self {
+impl Default for Trust {
+    fn default() -> Self {
         Self { length: FIRST, pause: 0, misses: 0 }
     }
+}
 
+impl Trust {
     /// The longest draft that this step should have.
     fn length(&mut self) -> usize {
         if self.pause > 0 {
@@ -198,7 +200,7 @@ mod tests {
 
     #[test]
     fn trust_grows_with_success_and_pauses_longer_after_each_failure() {
-        let mut trust = Trust::new();
+        let mut trust = Trust::default();
         assert_eq!(trust.length(), 2);
         trust.learn(2, 2);
         trust.learn(4, 4);

@@ -92,7 +92,7 @@ impl Sequence {
             prompt_rows_from: (spec.prompt_logits && choice == 0).then_some(0),
             resumed: false,
             drafted: 0,
-            trust: Trust::new(),
+            trust: Trust::default(),
             root,
             hashes: Vec::new(),
         }

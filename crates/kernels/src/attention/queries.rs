@@ -14,6 +14,9 @@ pub(super) struct Queries<'a> {
     pub queries: Rows<'a>,
 }
 
+/// Queries up to which two tiles share the activations in registers, where there are 32 of them.
+const PAIRED_QUERIES: usize = 4;
+
 /// A query vector, rounded to bf16.
 type Vector<X> = [XBlock<X>; HEAD_DIM_MAX / BLOCK];
 /// Lines of duos: [duo][chain][lane].
@@ -106,22 +109,50 @@ impl Queries<'_> {
         block: usize,
         scores: &mut [[f32; SPLIT_TOKENS]; Q],
     ) {
-        let dim = self.shape.head_dim;
-        for (tile, keys) in keys.chunks_exact(dim * LANES).enumerate() {
-            let mut total = [simd.zero(); Q];
-            for (part, keys) in keys.chunks(BLOCK * LANES).enumerate() {
-                let mut x = [&vectors[0][part]; Q];
-                for q in 0..Q {
-                    x[q] = &vectors[q][part];
-                }
-                let product = product::<S, Q>(simd, keys, x);
-                for q in 0..Q {
-                    total[q] = simd.add(total[q], product[q]);
+        let tile_len = self.shape.head_dim * LANES;
+        let first = block * BLOCK_TOKENS / LANES;
+        if S::WIDE && Q <= PAIRED_QUERIES {
+            self.score_tiles::<S, Q, 2>(simd, keys, vectors, first, scores);
+        } else {
+            for (tile, keys) in keys.chunks_exact(tile_len).enumerate() {
+                self.score_tiles::<S, Q, 1>(simd, keys, vectors, first + tile, scores);
+            }
+        }
+    }
+
+    /// Scores of TILES tiles of tokens, the first of which is tile `first` of the split.
+    #[inline(always)]
+    fn score_tiles<S: Simd, const Q: usize, const TILES: usize>(
+        &self,
+        simd: S,
+        keys: &[u16],
+        vectors: &[Vector<S::X>; Q],
+        first: usize,
+        scores: &mut [[f32; SPLIT_TOKENS]; Q],
+    ) {
+        let tile_len = self.shape.head_dim * LANES;
+        let mut total = [[simd.zero(); TILES]; Q];
+        for part in 0..self.shape.head_dim.div_ceil(BLOCK) {
+            let mut x = [&vectors[0][part]; Q];
+            for q in 0..Q {
+                x[q] = &vectors[q][part];
+            }
+            let mut lines = [keys; TILES];
+            for (tile, lines) in lines.iter_mut().enumerate() {
+                let end = ((part + 1) * BLOCK * LANES).min(tile_len);
+                *lines = &keys[tile * tile_len..][part * BLOCK * LANES..end];
+            }
+            let product = product::<S, Q, TILES>(simd, lines, x);
+            for q in 0..Q {
+                for tile in 0..TILES {
+                    total[q][tile] = simd.add(total[q][tile], product[q][tile]);
                 }
             }
-            for q in 0..Q {
-                let lanes = &mut scores[q].as_chunks_mut::<LANES>().0[block * BLOCK_TOKENS / LANES + tile];
-                simd.store(total[q], lanes);
+        }
+        for q in 0..Q {
+            let lanes = &mut scores[q].as_chunks_mut::<LANES>().0[first..first + TILES];
+            for (to, total) in lanes.iter_mut().zip(total[q]) {
+                simd.store(total, to);
             }
         }
     }
@@ -138,30 +169,56 @@ fn prefetch<S: Simd>(simd: S, numbers: &[u16]) {
 /// Adds one block's probabilities times values to the outputs.
 #[inline(always)]
 fn mix<S: Simd, const Q: usize>(simd: S, values: &[u16], x: [&XBlock<S::X>; Q], fresh: &mut [Partial; Q]) {
-    for (tile, values) in values.chunks_exact(BLOCK_TOKENS * LANES).enumerate() {
-        let product = product::<S, Q>(simd, values, x);
-        for q in 0..Q {
-            let lanes = &mut fresh[q].out.0.as_chunks_mut::<LANES>().0[tile];
-            simd.store(simd.add(simd.load(lanes), product[q]), lanes);
+    let tiles = values.as_chunks::<{ BLOCK_TOKENS * LANES }>().0;
+    let paired = if S::WIDE && Q <= PAIRED_QUERIES { tiles.len() / 2 * 2 } else { 0 };
+    for tile in (0..paired).step_by(2) {
+        mix_tiles::<S, Q, 2>(simd, [&tiles[tile], &tiles[tile + 1]], x, tile, fresh);
+    }
+    for (tile, lines) in tiles.iter().enumerate().skip(paired) {
+        mix_tiles::<S, Q, 1>(simd, [lines], x, tile, fresh);
+    }
+}
+
+#[inline(always)]
+fn mix_tiles<S: Simd, const Q: usize, const TILES: usize>(
+    simd: S,
+    lines: [&[u16; BLOCK_TOKENS * LANES]; TILES],
+    x: [&XBlock<S::X>; Q],
+    first: usize,
+    fresh: &mut [Partial; Q],
+) {
+    let product = product::<S, Q, TILES>(simd, lines.map(|lines| &lines[..]), x);
+    for q in 0..Q {
+        let lanes = &mut fresh[q].out.0.as_chunks_mut::<LANES>().0[first..first + TILES];
+        for (to, product) in lanes.iter_mut().zip(product[q]) {
+            simd.store(simd.add(simd.load(to), product), to);
         }
     }
 }
 
-/// The canonical sum of Q rows with up to one block of lines: the even chain plus the odd chain.
+/// The canonical sums of Q rows with up to one block of lines of TILES tiles: the even chain plus the odd chain.
 #[inline(always)]
-fn product<S: Simd, const Q: usize>(simd: S, lines: &[u16], x: [&XBlock<S::X>; Q]) -> [S::F; Q] {
-    let (mut even, mut odd) = ([simd.zero(); Q], [simd.zero(); Q]);
-    let pairs = lines.as_chunks::<{ 2 * LANES }>().0.as_chunks::<2>().0;
-    for (duo, lines) in pairs.iter().enumerate().take(DUOS) {
-        let evens = simd.duo_of_line(load_line(simd, &lines[0]));
-        let odds = simd.duo_of_line(load_line(simd, &lines[1]));
-        for q in 0..Q {
-            even[q] = simd.dot(even[q], evens, x[q][0][duo]);
-            odd[q] = simd.dot(odd[q], odds, x[q][1][duo]);
+fn product<S: Simd, const Q: usize, const TILES: usize>(
+    simd: S,
+    lines: [&[u16]; TILES],
+    x: [&XBlock<S::X>; Q],
+) -> [[S::F; TILES]; Q] {
+    let (mut even, mut odd) = ([[simd.zero(); TILES]; Q], [[simd.zero(); TILES]; Q]);
+    let pairs = lines.map(|lines| lines.as_chunks::<{ 2 * LANES }>().0.as_chunks::<2>().0);
+    for duo in 0..pairs[0].len().min(DUOS) {
+        for (tile, pairs) in pairs.iter().enumerate() {
+            let evens = simd.duo_of_line(load_line(simd, &pairs[duo][0]));
+            let odds = simd.duo_of_line(load_line(simd, &pairs[duo][1]));
+            for q in 0..Q {
+                even[q][tile] = simd.dot(even[q][tile], evens, x[q][0][duo]);
+                odd[q][tile] = simd.dot(odd[q][tile], odds, x[q][1][duo]);
+            }
         }
     }
     for q in 0..Q {
-        even[q] = simd.add(even[q], odd[q]);
+        for tile in 0..TILES {
+            even[q][tile] = simd.add(even[q][tile], odd[q][tile]);
+        }
     }
     even
 }

@@ -169,10 +169,10 @@ impl TileRows<'_> {
         let parts = self.queries.shape.head_dim.div_ceil(BLOCK);
         for (pair, keys) in scratch.keys.as_chunks::<2>().0.iter().enumerate().take(blocks) {
             self.tiles.clear();
-            for part in 0..parts {
+            for (vectors, (first, second)) in scratch.vectors.iter().zip(keys[0].iter().zip(&keys[1])).take(parts) {
                 // SAFETY: a `Tile` has memory for sixteen rows.
-                unsafe { self.tiles.load_a::<0>(scratch.vectors[part].0.as_ptr().cast(), ROW_BYTES) };
-                self.tiles.load_b([&keys[0][part], &keys[1][part]]);
+                unsafe { self.tiles.load_a::<0>(vectors.0.as_ptr().cast(), ROW_BYTES) };
+                self.tiles.load_b([first, second]);
                 self.tiles.accumulate_first();
             }
             let to = scratch.scores.0.as_mut_ptr().cast::<f32>().wrapping_add(pair * BLOCK_TOKENS);

@@ -83,6 +83,7 @@ impl Avx2 {
 impl Simd for Avx2 {
     type F = [__m256; 2];
     type I = [__m256i; 2];
+    const WIDE: bool = false;
     const PORTABLE: bool = false;
 
     lane_duos!();

@@ -66,6 +66,7 @@ macro_rules! wide_lanes {
     () => {
         type F = __m512;
         type I = __m512i;
+        const WIDE: bool = true;
         const PORTABLE: bool = false;
 
         #[inline(always)]

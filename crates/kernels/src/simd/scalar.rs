@@ -15,6 +15,7 @@ fn map2(a: [f32; LANES], b: [f32; LANES], f: impl Fn(f32, f32) -> f32) -> [f32; 
 impl Simd for Scalar {
     type F = [f32; LANES];
     type I = [u32; LANES];
+    const WIDE: bool = false;
     const PORTABLE: bool = true;
 
     lane_duos!();
