@@ -42,7 +42,6 @@ fn random_request(random: &mut Random) -> Request {
         prompt_logprobs: random.one_in(6).then_some(2),
         cache_salt: vec![0; random.below(2)],
         priority: random.below(2) as i32,
-        ..request(&[], 0)
     }
 }
 
