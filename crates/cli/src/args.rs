@@ -190,6 +190,7 @@ Examples:
   orrery bench --url http://host:8000 --model m --rate 4 --requests 200 --json
   orrery bench --clients 8
   orrery bench engine
+  orrery bench roofline
 
 Without --url a server that runs at the configured address is measured; when there is none, an engine of its own.
 
@@ -244,6 +245,25 @@ pub struct Bench {
 pub enum Measured {
     /// Measure the engine alone, in this process and without HTTP
     Engine(BenchEngine),
+    /// Measure what this machine can do at best: multiply-adds, and bytes from cache and memory
+    Roofline(BenchRoofline),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+lanes: multiply-adds of the vector registers. tiles: those of AMX tiles, loads included. cached: bytes read from the
+second-level cache. memory: bytes read from memory. A kernel is no faster than its multiply-adds over the first or its bytes
+over the last.")]
+pub struct BenchRoofline {
+    /// Instruction set: scalar, avx2, avx512, avx512bf16 or amx [default: the best there is]
+    #[arg(long, value_name = "NAME")]
+    pub isa: Option<String>,
+    /// Compute threads [default: one for each processor]
+    #[arg(long, value_name = "N")]
+    pub threads: Option<u32>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -335,6 +355,10 @@ impl Arguments {
                 chat.engine.lay(layers)
             }
             Command::Bench(Bench { what: Some(Measured::Engine(engine)), .. }) => engine.engine.lay(layers),
+            Command::Bench(Bench { what: Some(Measured::Roofline(roofline)), .. }) => {
+                layers.flag("--isa", "engine.isa", roofline.isa.clone())?;
+                layers.flag("--threads", "engine.threads", roofline.threads)
+            }
             Command::Bench(bench) => bench.engine.lay(layers),
             Command::Eval(Eval { what: Evaluation::Perplexity(perplexity) }) => perplexity.engine.lay(layers),
             Command::Pull(_) | Command::List(_) | Command::Rm(_) | Command::Completions(_) => Ok(()),

@@ -60,6 +60,9 @@ async fn dispatch(command: Command, settings: Settings) -> anyhow::Result<()> {
         Command::Bench(Bench { what: Some(Measured::Engine(engine)), .. }) => {
             commands::bench::engine::run(&engine, settings).await
         }
+        Command::Bench(Bench { what: Some(Measured::Roofline(roofline)), .. }) => {
+            commands::bench::roofline::run(&roofline, settings).await
+        }
         Command::Bench(bench) => commands::bench::run(bench, settings).await,
         Command::Eval(eval) => match eval.what {
             Evaluation::Perplexity(perplexity) => commands::eval::run(perplexity, settings).await,

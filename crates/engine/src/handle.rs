@@ -37,6 +37,21 @@ impl Load {
         orrery_model::compute(self.isa.as_deref(), self.threads)?;
         settings.check()
     }
+
+    /// What this machine can do at best: names and figures, bytes and operations in 10⁹ a second. Takes about a second.
+    pub fn roofline(&self) -> Result<Roofline, LoadError> {
+        let compute = orrery_model::compute(self.isa.as_deref(), self.threads)?;
+        let figures = orrery_model::roofline(&compute);
+        Ok(Roofline { isa: compute.isa().name(), threads: compute.threads(), figures })
+    }
+}
+
+/// The limits of a machine with one instruction set.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Roofline {
+    pub isa: &'static str,
+    pub threads: usize,
+    pub figures: Vec<(&'static str, f64)>,
 }
 
 /// One message of a chat.

@@ -23,7 +23,7 @@ mod worker;
 
 pub use executor::{Executor, ModelExecutor, Shape};
 pub use generation::Generation;
-pub use handle::{ChatMessage, Engine, Handle, Load, LoadError, Stats};
+pub use handle::{ChatMessage, Engine, Handle, Load, LoadError, Roofline, Stats};
 pub use request::{Error, Event, FinishReason, Logprob, Request, Sampling, Timings, TokenLogprobs, Usage};
 pub use settings::Settings;
 pub use text::{Detokenize, Text};

@@ -29,6 +29,18 @@ impl Model {
     }
 }
 
+/// What the machine can do at best (see [`orrery_kernels::roofline`]): names and figures, the bytes and operations in 10⁹ a second.
+pub fn roofline(compute: &Compute) -> Vec<(&'static str, f64)> {
+    let rates = orrery_kernels::roofline::measure(compute);
+    let mut figures = vec![
+        ("lanes_gflops", rates.lanes_gflops),
+        ("cached_gbytes", rates.cached_gbytes),
+        ("memory_gbytes", rates.memory_gbytes),
+    ];
+    figures.extend(rates.tiles_gflops.map(|rate| ("tiles_gflops", rate)));
+    figures
+}
+
 /// Vector work on rows of logits, with the same results on every machine (see [`orrery_kernels::elementwise::weights`]).
 #[derive(Clone)]
 pub struct LogitMath(Compute);

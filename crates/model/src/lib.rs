@@ -13,7 +13,7 @@ pub mod text;
 pub mod weights;
 
 pub use batch::{Batch, BatchError, Span};
-pub use compute::{LogitMath, compute};
+pub use compute::{LogitMath, compute, roofline};
 pub use error::Error;
 
 use layers::{Decoder, Loader};

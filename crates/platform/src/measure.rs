@@ -4,7 +4,8 @@
 //! [`Platform::time`].
 
 use crate::chat::engine_error;
-use crate::{Admission, Error, Platform};
+use crate::models::load_settings;
+use crate::{Admission, Error, Platform, Settings};
 use futures_util::future::try_join_all;
 use orrery_engine::{Event, Generation, Request, Sampling};
 use std::time::Instant;
@@ -31,6 +32,27 @@ pub struct Bounds {
     pub vocabulary: usize,
     /// Tokens of a prompt and its reply together.
     pub context: usize,
+}
+
+/// What a machine can do at best with one instruction set: bytes and operations in 10⁹ a second, by name.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Limits {
+    pub isa: &'static str,
+    pub threads: usize,
+    pub figures: Vec<(&'static str, f64)>,
+}
+
+/// Measures the machine with the instruction set and threads of `settings`. Takes about a second of all processors.
+///
+/// # Errors
+/// The machine does not have them.
+pub async fn roofline(settings: &Settings) -> Result<Limits, Error> {
+    let load = load_settings(settings);
+    let measured = tokio::task::spawn_blocking(move || load.roofline()).await;
+    let measured = measured
+        .map_err(|error| Error::Internal { message: "the measurement broke off".into(), source: Some(error.into()) })?;
+    let found = measured.map_err(|error| Error::bad_input(error.to_string()))?;
+    Ok(Limits { isa: found.isa, threads: found.threads, figures: found.figures })
 }
 
 impl Platform {

@@ -362,7 +362,7 @@ impl Slot {
     }
 }
 
-fn load_settings(settings: &Settings) -> Load {
+pub(crate) fn load_settings(settings: &Settings) -> Load {
     Load {
         isa: settings.isa.clone(),
         threads: settings.threads,

@@ -9,6 +9,7 @@ mod figures;
 mod load;
 mod prompts;
 mod random;
+pub mod roofline;
 
 use crate::args::Bench;
 use crate::config::Settings;

@@ -114,3 +114,16 @@ fn the_engine_is_measured_without_a_server() {
         table.out
     );
 }
+
+#[test]
+fn the_machine_is_measured() {
+    let run = finish(&mut orrery(&["bench", "roofline", "--isa", "scalar", "--threads", "1", "--json"]));
+    assert_eq!(run.code, Some(0), "{}", run.err);
+    let json: Value = serde_json::from_str(&run.out).expect("JSON");
+    assert_eq!((json["isa"].as_str(), json["threads"].as_u64()), (Some("scalar"), Some(1)), "{json}");
+    for name in ["lanes_gflops", "cached_gbytes", "memory_gbytes"] {
+        assert!(json[name].as_f64() > Some(0.0), "{name}: {json}");
+    }
+    let refused = finish(&mut orrery(&["bench", "roofline", "--threads", "1024"]));
+    assert!(refused.code != Some(0) && refused.err.contains("1024 threads were asked for"), "{}", refused.err);
+}

@@ -47,7 +47,7 @@ fn random_request(random: &mut Random) -> Request {
 
 /// The outcomes of one seed's requests; every seventh is dropped on the way.
 async fn outcomes(seed: u64, settings: Settings) -> (Vec<Outcome>, Stats) {
-    let (engine, handle) = start(FakeExecutor::new(shape(40, 80)), settings);
+    let (engine, handle) = start(FakeExecutor::new(shape(26, 80)), settings);
     let mut random = Random(seed);
     let mut running = Vec::new();
     for i in 0..60 {

@@ -27,7 +27,9 @@ impl Scale {
     pub fn weight(self, logit: f32) -> f64 {
         /// Adding it to a number below 2^51 rounds that to an integer.
         const ROUND: f64 = (1u64 << 52) as f64;
-        (f64::from(exp_scaled((logit - self.max) / self.temperature)) + ROUND) - ROUND
+        // A temperature below the normal numbers would be zero where denormals are; to the result they are the same.
+        let temperature = self.temperature.max(f32::MIN_POSITIVE);
+        (f64::from(exp_scaled((logit - self.max) / temperature)) + ROUND) - ROUND
     }
 }
 
@@ -184,6 +186,9 @@ mod tests {
         // A temperature so small that its inverse is infinite.
         let tiny = Scale { max: 1.0, temperature: 1e-45 };
         assert_eq!((tiny.weight(1.0), tiny.weight(0.999)), (WEIGHT_ONE, 0.0));
+        let mut out = [0.0; 3];
+        assert_eq!(weights(&scalar(), &[0.999, 1.0, f32::NAN], tiny, 1.0, &mut out), WEIGHT_ONE);
+        assert_eq!(out, [0.0, WEIGHT_ONE, 0.0]);
     }
 
     #[test]
