@@ -160,23 +160,29 @@ pub fn dispatch<K: Kernel>(isa: Isa, kernel: K) -> K::Output {
     }
 }
 
-/// As [`dispatch`], for kernels that have a portable path of their own: they are never compiled for the portable lanes,
-/// where their register blocks would become thousands of scalar operations.
-pub fn dispatch_vector<K: Kernel>(isa: Isa, kernel: K) -> K::Output {
+/// Runs a kernel that is written for the sixteen registers of AVX2, and is compiled for nothing else.
+pub fn dispatch_avx2<K: Kernel>(isa: Isa, kernel: K) -> K::Output {
     debug_assert!(isa.is_available());
     let _flush = FlushDenormals::enter();
     match isa {
         #[cfg(target_arch = "x86_64")]
         Isa::Avx2 => avx2::run(kernel),
-        #[cfg(target_arch = "x86_64")]
-        Isa::Avx512 => avx512::run(kernel),
-        #[cfg(target_arch = "x86_64")]
-        Isa::Avx512Bf16 | Isa::Amx => avx512::run_bf16(kernel),
         _ => unreachable!("invariant: {} has a path of its own", isa.name()),
     }
 }
 
-/// As [`dispatch_vector`], for kernels that need the registers of AVX-512.
+/// Runs a kernel that is written for the registers of AVX-512 without BF16, and is compiled for nothing else.
+pub fn dispatch_avx512<K: Kernel>(isa: Isa, kernel: K) -> K::Output {
+    debug_assert!(isa.is_available());
+    let _flush = FlushDenormals::enter();
+    match isa {
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512 => avx512::run(kernel),
+        _ => unreachable!("invariant: {} has a path of its own", isa.name()),
+    }
+}
+
+/// Runs a kernel that needs the registers of AVX-512, with BF16 or without.
 pub fn dispatch_wide<K: Kernel>(isa: Isa, kernel: K) -> K::Output {
     debug_assert!(isa.is_available());
     let _flush = FlushDenormals::enter();
@@ -185,10 +191,7 @@ pub fn dispatch_wide<K: Kernel>(isa: Isa, kernel: K) -> K::Output {
         Isa::Avx512 => avx512::run(kernel),
         #[cfg(target_arch = "x86_64")]
         Isa::Avx512Bf16 | Isa::Amx => avx512::run_bf16(kernel),
-        _ => {
-            let _ = kernel;
-            unreachable!("invariant: {} has a path of its own", isa.name())
-        }
+        _ => unreachable!("invariant: {} has a path of its own", isa.name()),
     }
 }
 

@@ -1,7 +1,7 @@
-//! A few rows: codes go from memory to registers to products, nothing is unpacked to memory.
+//! Rows in blocks of a few: codes go from memory to registers to products, nothing is unpacked to memory.
 //!
 //! Lanes are outputs. TILES tiles run side by side so that enough chains are under way to hide the latency of the
-//! multiply-add.
+//! multiply-add. With products of bf16 pairs this serves any number of rows.
 
 use super::layouts::{ByLayout, Layout, by_layout, numbers};
 use super::operand::SUMS;
@@ -11,7 +11,7 @@ use crate::isa::Isa;
 use crate::memory::Disjoint;
 use crate::quant::Packed;
 use crate::quant::pack::{GROUP_TILES, Place, Scales};
-use crate::simd::{Kernel, LANES, Simd, XBlock, dispatch_vector, dispatch_wide};
+use crate::simd::{Kernel, LANES, Simd, XBlock, dispatch_avx2, dispatch_avx512, dispatch_wide};
 use std::marker::PhantomData;
 use std::ops::Range;
 
@@ -91,10 +91,10 @@ impl ByLayout for Chosen<'_> {
             };
         }
         match (isa, item.rows.len()) {
-            (Isa::Avx2, 1) => dispatch_vector(isa, Sweep::<L, 1, 2>::new(item)),
-            (Isa::Avx2, 2) => dispatch_vector(isa, Sweep::<L, 2, 1>::new(item)),
-            (Isa::Avx2, _) => dispatch_vector(isa, Sweep::<L, 3, 1>::new(item)),
-            (Isa::Avx512, 2) => dispatch_wide(isa, Sweep::<L, 2, 2>::new(item)),
+            (Isa::Avx2, 1) => dispatch_avx2(isa, Sweep::<L, 1, 2>::new(item)),
+            (Isa::Avx2, 2) => dispatch_avx2(isa, Sweep::<L, 2, 1>::new(item)),
+            (Isa::Avx2, _) => dispatch_avx2(isa, Sweep::<L, 3, 1>::new(item)),
+            (Isa::Avx512, 2) => dispatch_avx512(isa, Sweep::<L, 2, 2>::new(item)),
             _ => sweeps!(1 x 4 2 x 4 3 x 2 4 x 1 5 x 1 6 x 1 7 x 1 8 x 1),
         }
     }

@@ -11,7 +11,7 @@ use crate::isa::Isa;
 use crate::memory::{Aligned, Disjoint, from_words};
 use crate::quant::Packed;
 use crate::quant::pack::{Place, Scales};
-use crate::simd::{BLOCK, DUOS, Kernel, LANES, Simd, dispatch_vector, dispatch_wide, words_of_x};
+use crate::simd::{BLOCK, DUOS, Kernel, LANES, Simd, dispatch_avx2, dispatch_avx512, words_of_x};
 use std::cell::RefCell;
 
 /// Rows that share one unpacked block; their results stay in L1.
@@ -82,9 +82,9 @@ pub(super) fn matmul(compute: &Compute, x: &Operand, weights: &[&Packed], out: &
             let chunk = index / plan.items;
             let item = Item { x, panels, division, part, tile: tiles.start, chunk, out, stride };
             match (isa, tiles.len()) {
-                (Isa::Avx2, _) => dispatch_vector(isa, item),
-                (_, 1) => dispatch_wide(isa, Single(item)),
-                _ => dispatch_wide(isa, Wide(item)),
+                (Isa::Avx2, _) => dispatch_avx2(isa, item),
+                (_, 1) => dispatch_avx512(isa, Single(item)),
+                _ => dispatch_avx512(isa, Wide(item)),
             }
         });
     });

@@ -1,8 +1,8 @@
 //! Products of activations with packed weights, y = x · Wᵀ, by the canonical sum.
 //!
-//! [`definition`] is the text of every result, [`portable`] the plain path of any processor. [`few`] multiplies one to a few rows straight from the packed weights (as
-//! fast as memory delivers them); [`many`] unpacks a weight tile once for all rows; [`amx`] multiplies tiles. All give the
-//! definition's bits, so the number of rows never changes a result.
+//! [`definition`] is the text of every result, [`portable`] the plain path of any processor. [`few`] multiplies straight from the
+//! packed weights, one row as fast as memory delivers them; [`many`] unpacks a weight tile once for all rows; `amx` multiplies
+//! tiles. All give the definition's bits, so the number of rows never changes a result.
 
 #[cfg(target_arch = "x86_64")]
 mod amx;
