@@ -53,36 +53,29 @@ struct Part<'a> {
     column: usize,
 }
 
-/// The parts of a fused product, and how many work items of `tiles` tiles each one has.
+/// A fused product, divided into work items of `tiles` tiles of one matrix each.
 struct Plan<'a> {
-    parts: Vec<(Part<'a>, usize)>,
+    weights: &'a [&'a Packed],
     tiles: usize,
     items: usize,
 }
 
 impl<'a> Plan<'a> {
-    fn new(weights: &[&'a Packed], tiles: usize) -> Self {
-        let (mut column, mut items) = (0, 0);
-        let parts = weights
-            .iter()
-            .map(|&weights| {
-                let part = Part { weights, column };
-                column += weights.outputs();
-                items += weights.tiles().div_ceil(tiles);
-                (part, weights.tiles().div_ceil(tiles))
-            })
-            .collect();
-        Self { parts, tiles, items }
+    fn new(weights: &'a [&'a Packed], tiles: usize) -> Self {
+        Self { weights, tiles, items: weights.iter().map(|weights| weights.tiles().div_ceil(tiles)).sum() }
     }
 
     /// The part and the range of tiles of one work item.
     fn item(&self, mut index: usize) -> (Part<'a>, std::ops::Range<usize>) {
-        for (part, items) in &self.parts {
-            if index < *items {
+        let mut column = 0;
+        for &weights in self.weights {
+            let items = weights.tiles().div_ceil(self.tiles);
+            if index < items {
                 let first = index * self.tiles;
-                return (*part, first..(first + self.tiles).min(part.weights.tiles()));
+                return (Part { weights, column }, first..(first + self.tiles).min(weights.tiles()));
             }
             index -= items;
+            column += weights.outputs();
         }
         unreachable!("invariant: item indices are below `items`")
     }
