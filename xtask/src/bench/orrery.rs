@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 
 /// The binary, built anew where the code has changed.
 #[derive(Debug)]
@@ -48,14 +48,15 @@ impl Binary {
         let mut child =
             command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("cannot start orrery serve")?;
         let out = child.stdout.take().context("invariant: the output is piped")?;
-        let mut server = Server { child, url: String::new() };
-        for line in BufReader::new(out).lines() {
-            let line = line.context("cannot read what orrery serve prints")?;
+        let mut server = Server { child, out: BufReader::new(out), url: String::new() };
+        let mut line = String::new();
+        while server.out.read_line(&mut line).context("cannot read what orrery serve prints")? > 0 {
             if let Some(url) = line.strip_prefix("listening on ") {
-                url.clone_into(&mut server.url);
+                server.url = url.trim_end().to_owned();
             } else if line.starts_with("ready: ") {
                 return Ok(server);
             }
+            line.clear();
         }
         bail!("orrery serve ended before it was ready")
     }
@@ -65,6 +66,8 @@ impl Binary {
 #[derive(Debug)]
 pub struct Server {
     child: Child,
+    /// Kept open: a server whose output is closed under it ends.
+    out: BufReader<ChildStdout>,
     pub url: String,
 }
 
@@ -76,9 +79,14 @@ impl Drop for Server {
     }
 }
 
-/// Cargo, in the root of the repository.
+/// Cargo, in the root of the repository. It does not see what `cargo xtask` says of xtask's own package: build scripts that
+/// read such variables (ring's does) would run anew every time.
 pub fn cargo() -> Command {
     let mut command = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned()));
+    let own = |name: &str| ["CARGO_MANIFEST_", "CARGO_PKG_"].iter().any(|prefix| name.starts_with(prefix));
+    for (name, _) in std::env::vars_os().filter(|(name, _)| own(&name.to_string_lossy())) {
+        command.env_remove(name);
+    }
     command.current_dir(root());
     command
 }

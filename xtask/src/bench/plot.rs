@@ -310,6 +310,8 @@ mod tests {
     fn what_a_scale_cannot_show_is_left_out() {
         let svg = chart(Scale::Logarithmic, &[(1.0, 0.0), (2.0, f64::NAN), (4.0, 5.0)]).svg().expect("one point");
         assert!(!svg.contains("NaN") && !svg.contains("inf"), "{svg}");
+        let svg = chart(Scale::Linear, &[(1.0, f64::NAN), (2.0, f64::INFINITY), (4.0, 5.0)]).svg().expect("one point");
+        assert!(!svg.contains("NaN") && !svg.contains("inf"), "{svg}");
         assert_eq!(chart(Scale::Logarithmic, &[(1.0, 0.0)]).svg(), None);
         assert_eq!(chart(Scale::Linear, &[]).svg(), None);
     }
