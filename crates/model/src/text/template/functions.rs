@@ -33,7 +33,8 @@ pub(super) fn add_guards(environment: &mut Environment<'static>, weight_max: usi
         if Instant::now() > end {
             return Err(ErrorKind::OutOfFuel.into());
         }
-        guard::check(state, &value, weight_max).map(|()| value)
+        guard::check(state, &value, weight_max)?;
+        guard::listed(value)
     };
     environment.add_filter(guard::BOUNDED, bounded);
     environment.add_filter(guard::STORED, move |state: &State, value: Value| {
@@ -58,6 +59,10 @@ fn method(state: &mut State, value: &Value, name: &str, arguments: &[Value]) -> 
         if digits || nested {
             return Err(Error::new(ErrorKind::InvalidOperation, "`format` with such a width is not supported"));
         }
+    }
+    if name == "count" && value.as_str().is_none() {
+        // A list is compared item by item, for the price of one step.
+        guard::check(state, value, usize::MAX)?;
     }
     minijinja_contrib::pycompat::unknown_method_callback(state, value, name, arguments)
 }
@@ -157,6 +162,14 @@ impl Formatter for Spaced {
 mod tests {
     use super::*;
     use std::time::Duration;
+
+    #[test]
+    fn lazy_sequences_become_lists() {
+        let mut environment = Environment::new();
+        add_guards(&mut environment, 1000, Instant::now() + Duration::from_secs(3600));
+        let found = environment.compile_expression("range(3) | bounded__").unwrap().eval(()).unwrap();
+        assert_eq!((found.kind(), found.to_string()), (ValueKind::Seq, "[0, 1, 2]".to_owned()));
+    }
 
     #[test]
     fn past_its_time_a_template_fails() {

@@ -27,6 +27,8 @@ pub(super) const FACTOR: &str = "factor__";
 
 /// Tokens of one tag: bounds how deep the parser and the compiler recurse, which takes time by the square of it.
 const TAG_TOKENS_MAX: usize = 1_000;
+/// Sum of the squares of the tags' tokens: what compiling them all may take.
+const TAG_SQUARES_MAX: usize = 1 << 24;
 /// `elif`s of a template, which nest in the syntax tree.
 const BRANCHES_MAX: usize = 500;
 /// Containers in containers.
@@ -34,7 +36,7 @@ const DEPTH_MAX: usize = 48;
 /// What a value weighs besides its text, in bytes.
 const VALUE_WEIGHT: usize = 32;
 /// Weight that one unit of fuel pays for.
-const WEIGHT_PER_FUEL: usize = 512;
+const WEIGHT_PER_FUEL: usize = 256;
 /// Texts in the source that are not worth a guard.
 const LITERAL_BYTES_FREE: usize = 64;
 /// Tests that look at no more than a value's kind; all others may read all of it.
@@ -78,22 +80,26 @@ type Insertions = Vec<(usize, String)>;
 pub(super) fn rewrite(source: &str, syntax: &SyntaxConfig) -> Result<String, Error> {
     let mut insertions = Insertions::new();
     let mut tag: Vec<Read<'_>> = Vec::new();
-    let mut branches = 0;
+    let (mut branches, mut squares) = (0, 0);
     for read in tokenize(source, false, syntax.clone()) {
         let (token, span) = read?;
         match token {
             Token::TemplateData(_) => {}
             Token::VariableStart | Token::BlockStart => tag.clear(),
-            Token::VariableEnd => guard_expression(&tag, &mut insertions),
+            Token::VariableEnd => {
+                squares += tag.len() * tag.len();
+                guard_expression(&tag, &mut insertions);
+            }
             Token::BlockEnd => {
+                squares += tag.len() * tag.len();
                 branches += usize::from(matches!(keyword(&tag), Some("elif")));
                 guard_statement(&tag, &mut insertions);
             }
             token => tag.push(Read { token, start: span.start_offset as usize, end: span.end_offset as usize }),
         }
-        if tag.len() > TAG_TOKENS_MAX || branches > BRANCHES_MAX {
+        if tag.len() > TAG_TOKENS_MAX || branches > BRANCHES_MAX || squares > TAG_SQUARES_MAX {
             return Err(refused(&format!(
-                "it has a tag of over {TAG_TOKENS_MAX} words or over {BRANCHES_MAX} branches"
+                "it has a tag of over {TAG_TOKENS_MAX} words, too many long tags, or over {BRANCHES_MAX} branches"
             )));
         }
     }
@@ -257,6 +263,14 @@ pub(super) fn check(state: &State, value: &Value, weight_max: usize) -> Result<(
     let mut left = weight_max;
     weigh(value, 0, &mut left)?;
     state.consume_fuel(((weight_max - left) / WEIGHT_PER_FUEL) as u64)
+}
+
+/// A lazy sequence as a list: minijinja goes through all of one to find its last item, and through all the parts of a sum.
+pub(super) fn listed(value: Value) -> Result<Value, Error> {
+    match value.kind() {
+        ValueKind::Iterable => value.try_iter()?.checked().collect::<Result<Vec<_>, _>>().map(Value::from),
+        _ => Ok(value),
+    }
 }
 
 fn weigh(value: &Value, depth: usize, left: &mut usize) -> Result<(), Error> {

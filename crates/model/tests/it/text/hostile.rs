@@ -116,6 +116,7 @@ fn deep_nesting_does_not_exhaust_the_stack() {
     check(&format!("{{{{ {}1 }}}}", "not ".repeat(200_000)));
     check(&format!("{{{{ {}1 }}}}", "-".repeat(200_000)));
     check(&"{% if true %}".repeat(50_000));
+    check(&format!("{{{{ {}1 }}}}", "1 ~ ".repeat(400)).repeat(60));
     check(
         "{% set ns = namespace(s=[]) %}{% for i in range(90000) %}{% set ns.s = [ns.s] %}{% endfor %}{{ ns.s }}{{ nosuch() }}",
     );
@@ -245,6 +246,7 @@ fn values_are_paid_for_wherever_they_are_read() {
         "s|max",
         "s is startingwith('b')",
         "s|map('length')|list",
+        "s.count('b')",
     ] {
         out_of_fuel(lists, read, 300);
     }
