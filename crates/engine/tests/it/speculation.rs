@@ -6,7 +6,7 @@ use crate::model::together;
 use crate::scheduler::{Harness, limits, spec};
 use orrery_engine::core::draft::Drafts;
 use orrery_engine::core::scheduler::Limits;
-use orrery_engine::{Engine, LoadError, Request, Sampling, Settings, Stats};
+use orrery_engine::{Engine, FinishReason, LoadError, Request, Sampling, Settings, Stats};
 use std::sync::Arc;
 
 fn speculating(settings: Settings) -> Settings {
@@ -107,9 +107,28 @@ async fn a_text_that_repeats_itself_takes_fewer_steps() {
     assert_eq!((stats.steps, stats.drafts), (200, 0));
     let (found, stats) = play(speculating(Settings::default())).await;
     assert_eq!(found, expected);
-    // 22 tokens until the line begins again, then up to nine a step.
-    assert!((40..60).contains(&stats.steps), "{stats:?}");
+    // 22 steps until the line has begun again, then drafts of 2 and 4 tokens, eighteen of 8, and one of the 7 that are left.
+    assert_eq!((stats.steps, stats.drafts), (43, 21));
     assert_eq!(stats.drafts_accepted_tokens, 200 - stats.steps);
+}
+
+#[tokio::test]
+async fn a_stop_token_that_was_drafted_ends_the_choice() {
+    let script: Vec<u32> = b"abcd.".iter().map(|byte| u32::from(*byte)).collect();
+    let (engine, handle) =
+        Engine::start_with_text(Script(script.clone()), Arc::new(Bytes), speculating(Settings::default()))
+            .expect("an engine");
+    // The prompt ends with the script's end, so that the script begins again.
+    let prompt = [&script[4..], &script, &script].concat();
+    let stop_tokens = vec![u32::from(b'.')];
+    let generation = handle.submit(Request { stop_tokens, ..request(&prompt, 50) }).expect("accepted");
+    let outcome = collect(generation).await;
+    let stats = handle.stats();
+    engine.stop();
+    assert_eq!((outcome.texts[&0].as_str(), outcome.reasons[&0]), ("abcd", FinishReason::Stop));
+    assert!(matches!(outcome.end, Some(Ok(usage)) if usage.completion_tokens == 5), "{:?}", outcome.end);
+    // a; then b and c as drafted, and d; then the stop, which was the first token of a draft of four.
+    assert_eq!((stats.steps, stats.drafts_tokens, stats.drafts_accepted_tokens), (3, 6, 2));
 }
 
 fn looping(blocks: usize, tokens_max: usize) -> Harness {
