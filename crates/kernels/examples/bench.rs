@@ -77,9 +77,9 @@ fn attention(compute: &Compute, rates: Rates, count: usize, position: usize) -> 
     let mut cache = KvCache::new(1, blocks.len(), shape.kv_heads, shape.head_dim)?;
     let values: Vec<f32> = (0..tokens * 576).map(|index| (index % 23) as f32 * 0.1 - 1.1).collect();
     let rows = |stride| Rows { values: &values, stride };
-    let whole = [Span { row: 0, count: tokens, position: 0, blocks: &blocks }];
+    let whole = [Span { row: 0, count: tokens, position: 0, stored: 0, blocks: &blocks }];
     store(compute, &mut cache, 0, &whole, rows(192), rows(192));
-    let spans = [Span { row: 0, count, position, blocks: &blocks }];
+    let spans = [Span { row: 0, count, position, stored: 0, blocks: &blocks }];
     let mut out = vec![0.0; count * 576];
     let seconds = median(&mut (0..20).map(|_| {
         let begin = Instant::now();

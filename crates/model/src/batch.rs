@@ -17,13 +17,25 @@ pub struct Span {
     pub count: usize,
     /// Position of the first row in its sequence = tokens already in the KV cache.
     pub position: usize,
+    /// Rows from the front whose keys and values the blocks hold already: only what follows from them is computed, and the
+    /// blocks may be shared.
+    pub stored: usize,
     /// The sequence's KV blocks in order, enough for `position + count` tokens.
     pub blocks: Vec<u32>,
+}
+
+/// The contents of one KV block copied to another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BlockCopy {
+    pub from: u32,
+    pub to: u32,
 }
 
 /// One step's work. Rows of all spans follow each other without gaps.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Batch {
+    /// Done one after the other, before anything is computed.
+    pub copies: Vec<BlockCopy>,
     pub tokens: Vec<u32>,
     pub spans: Vec<Span>,
     /// Rows whose logits are wanted, ascending. The output has one row of `vocabulary` logits for each.
@@ -43,6 +55,10 @@ pub enum BatchError {
     RowCount { spans: usize, tokens: usize },
     #[error("span {span} ends at position {end}, past the context of {context}")]
     Context { span: usize, end: usize, context: usize },
+    #[error("span {span} has {stored} stored rows of {count}")]
+    Stored { span: usize, stored: usize, count: usize },
+    #[error("KV block {from} is copied to {to}; both have to be below the {blocks} of the cache, and differ")]
+    Copy { from: u32, to: u32, blocks: usize },
     #[error("span {span} has {found} KV blocks and needs {wanted}")]
     BlockCount { span: usize, found: usize, wanted: usize },
     #[error("span {span}: KV block {block} is not below the {blocks} of the cache")]
@@ -68,6 +84,12 @@ impl Batch {
             if token as usize >= vocabulary {
                 return Err(BatchError::Token { row, token, vocabulary });
             }
+        }
+        let exists = |block: u32| (block as usize) < blocks;
+        if let Some(&BlockCopy { from, to }) =
+            self.copies.iter().find(|copy| !exists(copy.from) || !exists(copy.to) || copy.from == copy.to)
+        {
+            return Err(BatchError::Copy { from, to, blocks });
         }
         let mut rows = 0;
         for (index, span) in self.spans.iter().enumerate() {
@@ -105,7 +127,10 @@ impl Batch {
             }
         }
         for (index, span) in self.spans.iter().enumerate() {
-            let written = &span.blocks[span.position / BLOCK_TOKENS..span.needed_blocks()];
+            if span.stored == span.count {
+                continue;
+            }
+            let written = &span.blocks[(span.position + span.stored) / BLOCK_TOKENS..span.needed_blocks()];
             if let Some(&block) = written.iter().find(|block| uses[block] > 1) {
                 return Err(BatchError::SharedWrite { span: index, block });
             }
@@ -120,6 +145,9 @@ impl Span {
     }
 
     fn check(&self, span: usize, context: usize, blocks: usize) -> Result<(), BatchError> {
+        if self.stored > self.count {
+            return Err(BatchError::Stored { span, stored: self.stored, count: self.count });
+        }
         let end = self.position.saturating_add(self.count);
         if end > context {
             return Err(BatchError::Context { span, end, context });
@@ -141,10 +169,11 @@ mod tests {
     /// A chunk of four rows at position 64 and a decode at position 9; the cache has 8 blocks.
     fn good() -> Batch {
         Batch {
+            copies: vec![BlockCopy { from: 7, to: 3 }],
             tokens: vec![1, 2, 3, 4, 5],
             spans: vec![
-                Span { row: 0, count: 4, position: 64, blocks: vec![0, 1, 2] },
-                Span { row: 4, count: 1, position: 9, blocks: vec![3] },
+                Span { row: 0, count: 4, position: 64, stored: 0, blocks: vec![0, 1, 2] },
+                Span { row: 4, count: 1, position: 9, stored: 0, blocks: vec![3] },
             ],
             logits_rows: vec![3, 4],
         }
@@ -165,7 +194,26 @@ mod tests {
 
     #[test]
     fn a_prefix_may_be_shared_and_blocks_reserved() {
-        check(|batch| batch.spans[1] = Span { row: 4, count: 1, position: 64, blocks: vec![0, 1, 3, 4] }, Ok(()));
+        let blocks = vec![0, 1, 3, 4];
+        check(|batch| batch.spans[1] = Span { row: 4, count: 1, position: 64, stored: 0, blocks }, Ok(()));
+    }
+
+    #[test]
+    fn rows_that_are_stored_write_nothing() {
+        let shared = |stored| Span { row: 4, count: 1, position: 65, stored, blocks: vec![0, 1, 4] };
+        let all =
+            |batch: &mut Batch| batch.spans[0] = Span { stored: 4, blocks: vec![0, 1, 4], ..batch.spans[0].clone() };
+        check(|batch| (all(batch), batch.spans[1] = shared(1)).1, Ok(()));
+        check(|batch| (all(batch), batch.spans[1] = shared(0)).1, Err(BatchError::SharedWrite { span: 1, block: 4 }));
+        check(|batch| batch.spans[1].stored = 2, Err(BatchError::Stored { span: 1, stored: 2, count: 1 }));
+    }
+
+    #[test]
+    fn copies_are_checked() {
+        for (from, to) in [(8, 0), (0, 8), (2, 2)] {
+            let expected = Err(BatchError::Copy { from, to, blocks: 8 });
+            check(move |batch| batch.copies = vec![BlockCopy { from, to }], expected);
+        }
     }
 
     #[test]

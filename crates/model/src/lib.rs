@@ -12,7 +12,7 @@ pub mod layers;
 pub mod text;
 pub mod weights;
 
-pub use batch::{Batch, BatchError, Span};
+pub use batch::{Batch, BatchError, BlockCopy, Span};
 pub use compute::{LogitMath, compute, roofline};
 pub use error::Error;
 

@@ -7,14 +7,30 @@
 //!     ▲                     │                                   │
 //!     └──release, no name───┘                used ◀──acquire────┘
 //! ```
+//!
+//! A block is found by its name when all its tokens are wanted, and below its parent's name when only some of them are: then
+//! the front of it is worth a copy.
 
 use super::prefix::BlockHash;
 use std::collections::{BTreeMap, HashMap};
 
+/// Blocks below one parent that a search looks at, the newest first.
+const SIBLINGS_MAX: usize = 32;
+
+/// What a named block holds.
+#[derive(Debug, Clone)]
+pub struct Name {
+    /// Of `parent` and `tokens`.
+    pub hash: BlockHash,
+    pub parent: BlockHash,
+    /// A block's worth, or fewer where the sequence ended within it.
+    pub tokens: Box<[u32]>,
+}
+
 #[derive(Debug, Clone, Default)]
 struct Block {
     references: u32,
-    hash: Option<BlockHash>,
+    name: Option<Name>,
     /// Key in `recency` while cached.
     released_at: u64,
 }
@@ -27,6 +43,8 @@ pub struct BlockPool {
     /// Cached blocks, the one released longest ago first.
     recency: BTreeMap<u64, u32>,
     by_hash: HashMap<BlockHash, u32>,
+    /// Named blocks by their parent's name, in the order of naming.
+    by_parent: HashMap<BlockHash, Vec<u32>>,
     releases: u64,
 }
 
@@ -38,6 +56,7 @@ impl BlockPool {
             free: (0..total).rev().collect(),
             recency: BTreeMap::new(),
             by_hash: HashMap::new(),
+            by_parent: HashMap::new(),
             releases: 0,
         }
     }
@@ -75,6 +94,19 @@ impl BlockPool {
         self.by_hash.get(hash).copied()
     }
 
+    /// The block below `parent` that begins with the most of `tokens`, and how many those are; the newest of equals. `None` where
+    /// none has the first.
+    pub fn find_front(&self, parent: &BlockHash, tokens: &[u32]) -> Option<(u32, usize)> {
+        let siblings = self.by_parent.get(parent)?;
+        let newest = siblings.len().saturating_sub(SIBLINGS_MAX);
+        let common = |index: &u32| {
+            let held = self.blocks[*index as usize].name.as_ref().map_or(&[][..], |name| &name.tokens);
+            held.iter().zip(tokens).take_while(|(held, wanted)| held == wanted).count()
+        };
+        let counts = siblings[newest..].iter().map(|index| (*index, common(index)));
+        counts.filter(|(_, count)| *count > 0).max_by_key(|(_, count)| *count)
+    }
+
     /// Takes an empty block, or evicts the cached one released longest ago. `None` when all are used.
     pub fn allocate(&mut self) -> Option<u32> {
         let index = match self.free.pop() {
@@ -106,7 +138,7 @@ impl BlockPool {
         if block.references > 0 {
             return;
         }
-        if keep && block.hash.is_some() {
+        if keep && block.name.is_some() {
             block.released_at = self.releases;
             self.recency.insert(self.releases, index);
             self.releases += 1;
@@ -116,17 +148,24 @@ impl BlockPool {
         }
     }
 
-    /// Names a full, used block. Where the name is taken, the block stays nameless: two sequences computed the same tokens.
-    pub fn name(&mut self, index: u32, hash: BlockHash) {
-        if let std::collections::hash_map::Entry::Vacant(entry) = self.by_hash.entry(hash) {
+    /// Names a used block. Where the name is taken, the block stays nameless: two sequences computed the same tokens.
+    pub fn name(&mut self, index: u32, name: Name) {
+        debug_assert!(self.blocks[index as usize].name.is_none(), "invariant: a block is named once");
+        if let std::collections::hash_map::Entry::Vacant(entry) = self.by_hash.entry(name.hash) {
             entry.insert(index);
-            self.blocks[index as usize].hash = Some(hash);
+            self.by_parent.entry(name.parent).or_default().push(index);
+            self.blocks[index as usize].name = Some(name);
         }
     }
 
     fn unname(&mut self, index: u32) {
-        if let Some(hash) = self.blocks[index as usize].hash.take() {
-            self.by_hash.remove(&hash);
+        let Some(name) = self.blocks[index as usize].name.take() else { return };
+        self.by_hash.remove(&name.hash);
+        if let Some(siblings) = self.by_parent.get_mut(&name.parent) {
+            siblings.retain(|sibling| *sibling != index);
+            if siblings.is_empty() {
+                self.by_parent.remove(&name.parent);
+            }
         }
     }
 
@@ -139,27 +178,33 @@ impl BlockPool {
             let index = index as u32;
             let held = holders.get(&index).copied().unwrap_or(0);
             assert_eq!(block.references, held, "references of block {index}");
-            if let Some(hash) = &block.hash {
-                assert_eq!(self.by_hash.get(hash), Some(&index), "name of block {index}");
+            if let Some(name) = &block.name {
+                assert_eq!(self.by_hash.get(&name.hash), Some(&index), "name of block {index}");
+                assert!(self.by_parent[&name.parent].contains(&index), "block {index} is below its parent");
             }
         }
         for index in &self.free {
             let block = &self.blocks[*index as usize];
-            assert!(block.references == 0 && block.hash.is_none(), "block {index} is free");
+            assert!(block.references == 0 && block.name.is_none(), "block {index} is free");
         }
         for (stamp, index) in &self.recency {
             let block = &self.blocks[*index as usize];
-            assert!(block.references == 0 && block.hash.is_some(), "block {index} is cached");
+            assert!(block.references == 0 && block.name.is_some(), "block {index} is cached");
             assert_eq!(block.released_at, *stamp, "recency of block {index}");
         }
-        let named = self.blocks.iter().filter(|block| block.hash.is_some()).count();
+        let named = self.blocks.iter().filter(|block| block.name.is_some()).count();
         assert_eq!(named, self.by_hash.len(), "every name has its block");
+        assert_eq!(named, self.by_parent.values().map(Vec::len).sum::<usize>(), "every block has one parent");
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::BlockPool;
+    use super::{BlockPool, Name};
+
+    fn name(hash: u8, parent: u8, tokens: &[u32]) -> Name {
+        Name { hash: [hash; 32], parent: [parent; 32], tokens: tokens.into() }
+    }
 
     #[test]
     fn the_block_released_longest_ago_is_evicted_first() {
@@ -167,7 +212,7 @@ mod tests {
         let held: Vec<u32> = (0..3).map(|_| pool.allocate().expect("free")).collect();
         assert_eq!(pool.allocate(), None);
         for (i, block) in held.iter().enumerate() {
-            pool.name(*block, [i as u8; 32]);
+            pool.name(*block, name(i as u8, 9, &[]));
         }
         for i in [1, 0, 2] {
             pool.release(held[i], true);
@@ -194,11 +239,29 @@ mod tests {
     }
 
     #[test]
+    fn the_longest_common_front_is_found_until_it_is_evicted() {
+        let mut pool = BlockPool::new(3);
+        let held: Vec<u32> = (0..3).map(|_| pool.allocate().expect("free")).collect();
+        pool.name(held[0], name(0, 9, &[1, 2, 3, 4]));
+        pool.name(held[1], name(1, 9, &[1, 2, 8]));
+        pool.name(held[2], name(2, 5, &[1, 2, 3, 4]));
+        let find = |pool: &BlockPool, tokens: &[u32]| pool.find_front(&[9; 32], tokens);
+        assert_eq!(find(&pool, &[1, 2, 3, 7]), Some((held[0], 3)));
+        assert_eq!(find(&pool, &[1, 2, 8, 4]), Some((held[1], 3)));
+        assert_eq!(find(&pool, &[1]).map(|found| found.1), Some(1));
+        assert_eq!(find(&pool, &[2, 2]), None);
+        assert_eq!(pool.find_front(&[4; 32], &[1]), None);
+        pool.release(held[0], true);
+        assert_eq!(pool.allocate(), Some(held[0]));
+        assert_eq!(find(&pool, &[1, 2, 3]), Some((held[1], 2)));
+    }
+
+    #[test]
     fn a_name_that_is_taken_stays_with_its_block() {
         let mut pool = BlockPool::new(2);
         let (a, b) = (pool.allocate().expect("free"), pool.allocate().expect("free"));
-        pool.name(a, [7; 32]);
-        pool.name(b, [7; 32]);
+        pool.name(a, name(7, 9, &[]));
+        pool.name(b, name(7, 9, &[]));
         assert_eq!(pool.find(&[7; 32]), Some(a));
         pool.release(b, true);
         pool.release(a, false);

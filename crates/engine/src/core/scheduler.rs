@@ -162,7 +162,8 @@ impl Scheduler {
     /// The plan is empty only when nothing waits and nothing runs.
     pub fn schedule(&mut self, budget: usize) -> Plan {
         let budget = budget.min(self.limits.step_tokens_max).max(self.running.len()).max(1);
-        let mut plan = Plan { started: self.admit(budget), ..Plan::default() };
+        let mut plan = Plan::default();
+        plan.started = self.admit(budget, &mut plan.batch.copies);
         // Admission stops at the budget, so that every running sequence that decodes has its token.
         let budget = budget.max(self.running.len());
         let mut shares = self.shares(budget);
@@ -235,7 +236,9 @@ impl Scheduler {
             assert!(sequence.computed <= sequence.len());
             let most = self.blocks_for(sequence.len() + sequence.drafted);
             assert!(sequence.blocks.len() <= most, "no block past the tokens and the draft under way");
-            assert!(sequence.named <= sequence.computed / self.limits.block_tokens, "names are of what is computed");
+            let held = sequence.computed.max(sequence.stored);
+            assert!(held <= sequence.blocks.len() * self.limits.block_tokens, "stored tokens have blocks");
+            assert!(sequence.named <= held / self.limits.block_tokens, "names are of what is computed");
         }
         self.pool.check(&holders);
         for sequence in self.waiting.values().chain(self.held.values().flatten()) {
@@ -307,7 +310,9 @@ impl Scheduler {
         let position = sequence.computed;
         plan.batch.tokens.extend((position..position + count).map(|position| sequence.token(position)));
         plan.batch.tokens.extend(draft);
-        plan.batch.spans.push(Span { row, count: count + draft.len(), position, blocks: sequence.blocks.clone() });
+        let stored = sequence.stored.saturating_sub(position).min(count);
+        let (count_all, blocks) = (count + draft.len(), sequence.blocks.clone());
+        plan.batch.spans.push(Span { row, count: count_all, position, stored, blocks });
         plan.sequences.push(sequence.id);
         for prompt_position in sequence.prompt_rows(count) {
             plan.batch.logits_rows.push(row + prompt_position - position);
@@ -351,8 +356,10 @@ impl Scheduler {
             self.counters.drafts_tokens += drafted as u64;
             self.counters.drafts_accepted_tokens += accepted as u64;
         }
+        sequence.settled = true;
         // Nobody else holds these: they were never named.
-        for block in sequence.blocks.drain(sequence.computed.div_ceil(block_tokens)..).rev() {
+        let held = sequence.computed.max(sequence.stored).div_ceil(block_tokens);
+        for block in sequence.blocks.drain(held..).rev() {
             self.pool.release(block, false);
         }
         let prompt_done = sequence.computed >= sequence.prompt.len();
@@ -363,8 +370,8 @@ impl Scheduler {
             }
         }
         for index in sequence.named..sequence.computed / block_tokens {
-            let hash = sequence.hash(index, block_tokens);
-            self.pool.name(sequence.blocks[index], hash);
+            let name = sequence.name(index, (index + 1) * block_tokens, block_tokens);
+            self.pool.name(sequence.blocks[index], name);
             sequence.named = index + 1;
         }
         if prompt_done && id.choice == 0 {
@@ -377,6 +384,8 @@ impl Scheduler {
         let Some(mut sequence) = self.running.remove(&urgency) else { return };
         self.let_go(&mut sequence, usize::MAX);
         sequence.computed = 0;
+        sequence.stored = 0;
+        sequence.settled = false;
         sequence.named = 0;
         self.counters.preemptions += 1;
         self.waiting.insert(urgency, sequence);
@@ -398,8 +407,15 @@ impl Scheduler {
     }
 
     /// Releases the blocks, the last first, so that the front of a prefix outlives its tail in the cache. The first `keep`
-    /// blocks may stay cached.
+    /// blocks may stay cached, and the last one does so with what it holds.
     fn let_go(&mut self, sequence: &mut Sequence, keep: usize) {
+        let block_tokens = self.limits.block_tokens;
+        let last = sequence.computed / block_tokens;
+        let is_begun = !sequence.computed.is_multiple_of(block_tokens);
+        if is_begun && sequence.settled && sequence.named == last && last < keep {
+            let name = sequence.name(last, sequence.computed, block_tokens);
+            self.pool.name(sequence.blocks[last], name);
+        }
         for (index, block) in sequence.blocks.drain(..).enumerate().rev() {
             self.pool.release(block, index < keep);
         }

@@ -1,5 +1,6 @@
 //! One choice of one request, as the scheduler sees it: tokens, how many of them are computed, and in which blocks.
 
+use super::blocks::Name;
 use super::draft::Trust;
 use super::prefix::{self, BlockHash};
 use std::cmp::Reverse;
@@ -53,6 +54,9 @@ pub struct Spec {
 ///   │ in blocks              │ not computed │
 ///   0 ────────────────── computed ──────── len()      computed = len() only between a step and its commit
 /// ```
+///
+/// A sequence may begin with more keys and values than it counts as computed (`stored`): the last token before a sample, and
+/// prompt tokens whose logits are wanted, are computed again for their logits alone.
 #[derive(Debug)]
 pub struct Sequence {
     pub id: SequenceId,
@@ -62,6 +66,10 @@ pub struct Sequence {
     pub max_tokens: usize,
     /// Tokens whose keys and values are in `blocks`.
     pub computed: usize,
+    /// Tokens whose keys and values were in `blocks` when it began to run.
+    pub stored: usize,
+    /// A step has been committed since it began to run, so that its blocks hold what they should.
+    pub settled: bool,
     pub blocks: Vec<u32>,
     /// Blocks from the front that have been given their name.
     pub named: usize,
@@ -87,6 +95,8 @@ impl Sequence {
             generated: Vec::new(),
             max_tokens: spec.max_tokens,
             computed: 0,
+            stored: 0,
+            settled: false,
             blocks: Vec::new(),
             named: 0,
             prompt_rows_from: (spec.prompt_logits && choice == 0).then_some(0),
@@ -130,6 +140,24 @@ impl Sequence {
             self.hashes.push(hash);
         }
         self.hashes[index]
+    }
+
+    /// Name of the block before block `index`, or of the root.
+    pub fn parent(&mut self, index: usize, block_tokens: usize) -> BlockHash {
+        match index.checked_sub(1) {
+            Some(before) => self.hash(before, block_tokens),
+            None => self.root,
+        }
+    }
+
+    /// Name of block `index`, which ends with token `end`.
+    pub fn name(&mut self, index: usize, end: usize, block_tokens: usize) -> Name {
+        let parent = self.parent(index, block_tokens);
+        let tokens: Box<[u32]> = (index * block_tokens..end).map(|position| self.token(position)).collect();
+        let is_full = tokens.len() == block_tokens;
+        let hash =
+            if is_full { self.hash(index, block_tokens) } else { prefix::chain(&parent, tokens.iter().copied()) };
+        Name { hash, parent, tokens }
     }
 
     /// Prompt positions whose logits are wanted among `count` tokens from `computed`.

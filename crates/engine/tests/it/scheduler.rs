@@ -159,11 +159,15 @@ impl Harness {
     /// No sequence reads what one of another salt wrote.
     fn check_readers(&mut self, plan: &Plan) {
         let block_tokens = self.scheduler.limits().block_tokens;
+        for copy in &plan.batch.copies {
+            let reader = self.readers[&copy.from].clone();
+            self.readers.insert(copy.to, reader);
+        }
         for (id, span) in plan.sequences.iter().zip(&plan.batch.spans) {
             let private = (!self.scheduler.limits().prefix_cache).then_some(id.request);
             let reader = (self.specs[&id.request].salt.clone(), private);
             for (index, block) in span.blocks.iter().enumerate() {
-                if index * block_tokens < span.position {
+                if index * block_tokens < span.position + span.stored {
                     assert_eq!(self.readers.get(block), Some(&reader), "block {block} read by {id:?}");
                 } else {
                     self.readers.insert(*block, reader.clone());
@@ -288,7 +292,7 @@ fn a_long_prompt_is_computed_in_chunks_while_others_decode() {
 }
 
 #[test]
-fn a_prompt_that_is_cached_whole_computes_only_its_last_block() {
+fn a_prompt_that_is_cached_whole_computes_only_its_last_token() {
     let prompt: Vec<u32> = (1..=16).collect();
     let mut harness = Harness::new(limits(64));
     harness.add(spec(0, &prompt, 1));
@@ -296,12 +300,45 @@ fn a_prompt_that_is_cached_whole_computes_only_its_last_block() {
     let computed = harness.computed;
     harness.add(spec(1, &prompt, 1));
     harness.finish();
-    assert_eq!(harness.cached[&1], 12, "the last token's block is computed again");
-    assert_eq!(harness.computed - computed, 4);
+    assert_eq!(harness.cached[&1], 15, "the last token is computed again, for its logits");
+    assert_eq!(harness.computed - computed, 1);
     // Another salt finds nothing.
     harness.add(Spec { salt: b"other".to_vec(), ..spec(2, &prompt, 1) });
     harness.finish();
     assert_eq!(harness.cached[&2], 0);
+}
+
+#[test]
+fn a_block_is_copied_as_far_as_it_fits() {
+    let mut harness = Harness::new(limits(64));
+    let first: Vec<u32> = (1..=18).collect();
+    harness.add(spec(0, &first, 1));
+    harness.finish();
+    // The same prompt, which ends within a block; then one that turns away in the middle of a full block.
+    let other = [&first[..10], &[99, 98, 97]].concat();
+    for (request, prompt, cached) in [(1, &first, 17), (2, &other, 10), (3, &other, 12)] {
+        let (computed, used) = (harness.computed, harness.scheduler.pool().used());
+        harness.add(spec(request, prompt, 1));
+        harness.finish();
+        assert_eq!(harness.cached[&request], cached, "request {request}");
+        assert_eq!(harness.computed - computed, prompt.len() - cached);
+        assert_eq!(harness.scheduler.pool().used(), used);
+    }
+    harness.add(Spec { salt: b"other".to_vec(), ..spec(4, &first, 1) });
+    harness.finish();
+    assert_eq!(harness.cached[&4], 0, "another salt finds nothing to copy");
+}
+
+#[test]
+fn the_block_to_copy_from_is_taken_when_it_is_the_last_one() {
+    let mut harness = Harness::new(limits(3));
+    harness.add(spec(0, &[1, 2, 3], 1));
+    harness.finish();
+    harness.add(spec(1, &[7, 7, 7, 7, 7, 7], 3));
+    harness.step(usize::MAX);
+    harness.add(spec(2, &[1, 2, 3, 4], 1));
+    harness.finish();
+    assert_eq!(harness.cached[&2], 3);
 }
 
 #[test]
@@ -326,6 +363,7 @@ fn prompt_logits_are_bounded_per_step_and_skip_no_cached_token() {
     harness.add(Spec { prompt_logits: true, ..spec(1, &prompt, 1) });
     harness.finish();
     assert_eq!((harness.cached[&1], harness.prompt_rows[&1]), (0, 39));
+    assert_eq!(harness.scheduler.pool().cached(), 10, "their blocks are shared all the same");
     assert_eq!(harness.scheduler.counters().steps, 1 + 14, "three rows a step");
 }
 
@@ -389,6 +427,15 @@ fn a_failed_step_frees_its_requests_and_keeps_the_cache_clean() {
     assert_eq!((harness.scheduler.pool().free(), harness.scheduler.pool().cached()), (64, 0));
     // Had its blocks been named, this would hit memory that was never written.
     harness.add(spec(1, &prompt, 4));
+    harness.finish();
+    // The same for a block that was to be copied.
+    let turned = [&prompt[..10], &[99, 98]].concat();
+    harness.add(spec(2, &turned, 4));
+    let plan = harness.scheduler.schedule(usize::MAX);
+    assert_eq!((plan.batch.copies.len(), plan.batch.spans[0].position), (1, 10));
+    assert_eq!(harness.scheduler.fail(&plan), [2]);
+    harness.cancelled.insert(2);
+    harness.add(spec(3, &turned, 4));
     harness.finish();
 }
 

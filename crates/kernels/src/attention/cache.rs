@@ -66,6 +66,20 @@ impl KvCache {
         assert!(span.blocks.iter().all(|&block| (block as usize) < self.blocks), "a block past the cache");
     }
 
+    /// Copies the contents of a block, in all layers.
+    ///
+    /// # Panics
+    /// When a block does not exist.
+    pub fn copy(&mut self, from: u32, to: u32) {
+        let (from, to) = (from as usize, to as usize);
+        assert!(from < self.blocks && to < self.blocks, "block {from} or {to} of {}", self.blocks);
+        let len = self.kv_heads * Self::head_len(self.head_dim);
+        for layer in 0..self.layers {
+            let (from, to) = (self.at(layer, from, 0), self.at(layer, to, 0));
+            self.memory.as_mut_slice().copy_within(from..from + len, to);
+        }
+    }
+
     pub(super) fn keys(&self, layer: usize, block: u32, head: usize) -> &[u16] {
         let at = self.at(layer, block as usize, head);
         &self.memory.as_slice()[at..at + BLOCK_TOKENS * self.head_dim]
@@ -99,7 +113,7 @@ pub fn store(
     let memory = Disjoint::new(cache.memory.as_mut_slice());
     compute.pool().each(spans.len() * heads, &|index| {
         let (span, head) = (&spans[index / heads], index % heads);
-        for offset in 0..span.count {
+        for offset in span.stored..span.count {
             let position = span.position + offset;
             let block = span.blocks[position / BLOCK_TOKENS] as usize;
             // SAFETY: spans write to blocks of their own, and each item to one head.

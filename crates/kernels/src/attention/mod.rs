@@ -68,6 +68,8 @@ pub struct Span<'a> {
     pub count: usize,
     /// Position of the first row in its sequence = tokens already in the cache.
     pub position: usize,
+    /// Rows from the front whose keys and values the blocks hold already; [`store`] passes them over.
+    pub stored: usize,
     /// The sequence's blocks, enough for `position + count` tokens.
     pub blocks: &'a [u32],
 }

@@ -36,7 +36,7 @@ fn run(compute: &Compute, case: &Case, ends: &[usize]) -> Vec<f32> {
     let mut out = vec![f32::NAN; case.tokens * width];
     let mut start = 0;
     for &end in ends {
-        let spans = [Span { row: 0, count: end - start, position: start, blocks: &table }];
+        let spans = [Span { row: 0, count: end - start, position: start, stored: 0, blocks: &table }];
         let keys = Rows { values: &case.keys[start * kv_width..], stride: kv_width };
         let values = Rows { values: &case.values[start * kv_width..], stride: kv_width };
         store(compute, &mut cache, 1, &spans, keys, values);
@@ -106,7 +106,7 @@ fn sequences_in_one_batch_do_not_see_each_other() {
         .iter()
         .zip(tables)
         .map(|(case, blocks)| {
-            let span = Span { row, count: case.tokens, position: 0, blocks };
+            let span = Span { row, count: case.tokens, position: 0, stored: 0, blocks };
             row += case.tokens;
             span
         })
@@ -131,7 +131,7 @@ fn a_reused_block_shows_nothing_of_its_former_owner() {
     let expected = run(&compute, &clean, &[5]);
     let mut cache = KvCache::new(LAYERS, 1, 1, 16).expect("a head dimension");
     for (case, keep) in [(&poison, false), (&clean, true)] {
-        let spans = [Span { row: 0, count: case.tokens, position: 0, blocks: &[0] }];
+        let spans = [Span { row: 0, count: case.tokens, position: 0, stored: 0, blocks: &[0] }];
         store(
             &compute,
             &mut cache,

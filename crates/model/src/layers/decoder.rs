@@ -89,6 +89,9 @@ impl Decoder {
 
     /// Runs `batch`; `logits` becomes logits_rows × vocabulary.
     pub fn forward(&mut self, compute: &Compute, batch: &Batch, cache: &mut KvCache, logits: &mut Vec<f32>) {
+        for copy in &batch.copies {
+            cache.copy(copy.from, copy.to);
+        }
         let hidden = self.embedding.inputs();
         let stream = room(&mut self.stream, batch.tokens.len() * hidden);
         self.embedding.rows(compute, &batch.tokens, stream);
@@ -100,6 +103,7 @@ impl Decoder {
             row: span.row,
             count: span.count,
             position: span.position,
+            stored: span.stored,
             blocks: &span.blocks,
         }));
         let rows = self.positions.len();
@@ -145,7 +149,7 @@ mod tests {
     fn recycling_keeps_the_allocation() {
         let blocks = vec![1];
         let mut spans = Vec::with_capacity(40);
-        spans.push(Span { row: 0, count: 1, position: 0, blocks: &blocks });
+        spans.push(Span { row: 0, count: 1, position: 0, stored: 0, blocks: &blocks });
         let kept: Vec<Span<'static>> = recycle(spans);
         assert!(kept.is_empty() && kept.capacity() == 40);
     }

@@ -2,6 +2,7 @@
 
 use crate::support::{bits, fixture, fixtures, load, load_on, step, whole};
 use orrery_kernels::isa::Isa;
+use orrery_model::{Batch, BlockCopy, Span};
 
 /// Long enough for a second attention split.
 const LONG: usize = 300;
@@ -68,13 +69,42 @@ fn batched_is_alone() {
 }
 
 #[test]
+fn stored_rows_and_copied_blocks_give_the_same() {
+    for name in ["llama-q4_1", "qwen3-f16"] {
+        let fixture = fixture(name);
+        let mut model = load(&fixture.path);
+        let tokens = long(&fixture.tokens);
+        let alone = bits(&whole(&mut model, &tokens[..100]));
+        let mut cache = model.kv_cache(12).unwrap();
+        step(&mut model, &mut cache, &[(&tokens[..70], 0, &[9, 2, 7])]);
+        // Two sequences compute stored tokens of shared blocks again; a third one goes on from a copy of the last block.
+        let spans = [(69..70, 1, [9, 2, 7]), (40..70, 30, [9, 2, 7]), (64..100, 6, [9, 2, 5])];
+        let mut batch = Batch { copies: vec![BlockCopy { from: 7, to: 5 }], ..Batch::default() };
+        let mut wanted: Vec<u32> = Vec::new();
+        for (range, stored, blocks) in spans {
+            let row = batch.tokens.len();
+            let blocks = if range.end > 96 { [&blocks[..], &[11]].concat() } else { blocks.to_vec() };
+            batch.spans.push(Span { row, count: range.len(), position: range.start, stored, blocks });
+            batch.tokens.extend(&tokens[range.clone()]);
+            wanted.extend(&alone[range.start * fixture.vocabulary..range.end * fixture.vocabulary]);
+        }
+        batch.logits_rows = (0..batch.tokens.len()).collect();
+        assert_eq!(batch.check(fixture.vocabulary, model.context(), 12), Ok(()));
+        let mut logits = Vec::new();
+        model.forward(&batch, &mut cache, &mut logits);
+        assert!(bits(&logits) == wanted, "{name}");
+    }
+}
+
+#[test]
 fn only_wanted_rows_have_logits() {
     let fixture = fixture("llama-q8_0");
     let mut model = load(&fixture.path);
     let all = whole(&mut model, &fixture.tokens);
-    let mut batch = orrery_model::Batch {
+    let mut batch = Batch {
+        copies: Vec::new(),
         tokens: fixture.tokens.clone(),
-        spans: vec![orrery_model::Span { row: 0, count: 48, position: 0, blocks: vec![0, 1] }],
+        spans: vec![Span { row: 0, count: 48, position: 0, stored: 0, blocks: vec![0, 1] }],
         logits_rows: vec![3, 47],
     };
     let mut cache = model.kv_cache(2).unwrap();

@@ -30,8 +30,9 @@ fn score(model: &mut Model, tokens: &[u32]) -> Vec<Scored> {
     for position in (0..tokens.len() - 1).step_by(STEP) {
         let chunk = &tokens[position..(position + STEP).min(tokens.len() - 1)];
         let batch = Batch {
+            copies: Vec::new(),
             tokens: chunk.to_vec(),
-            spans: vec![Span { row: 0, count: chunk.len(), position, blocks: blocks.clone() }],
+            spans: vec![Span { row: 0, count: chunk.len(), position, stored: 0, blocks: blocks.clone() }],
             logits_rows: (0..chunk.len()).collect(),
         };
         model.forward(&batch, &mut cache, &mut logits);

@@ -80,7 +80,7 @@ pub fn step(model: &mut Model, cache: &mut KvCache, parts: &[(&[u32], usize, &[u
     let mut batch = Batch::default();
     for &(tokens, position, blocks) in parts {
         let row = batch.tokens.len();
-        batch.spans.push(Span { row, count: tokens.len(), position, blocks: blocks.to_vec() });
+        batch.spans.push(Span { row, count: tokens.len(), position, stored: 0, blocks: blocks.to_vec() });
         batch.tokens.extend(tokens);
     }
     batch.logits_rows = (0..batch.tokens.len()).collect();
