@@ -8,13 +8,17 @@
 //! ```
 //!
 //! A lane holds two neighbours of a chain (x and x + 2), the first in its high half: a line is a duo. The order is
-//! [layer][block][head][keys | values].
+//! [layer][group of blocks][head][keys | values][block of the group], so that a split of a sequence whose blocks follow each other is
+//! read as two long runs, which the processor fetches ahead by itself.
 
-use super::{BLOCK_TOKENS, HEAD_DIM_MAX, Rows, Span};
+use super::{BLOCK_TOKENS, HEAD_DIM_MAX, Rows, SPLIT_TOKENS, Span};
 use crate::memory::{Aligned, Disjoint};
 use crate::quant::half::f32_to_bf16;
 use crate::simd::LANES;
 use crate::{Compute, Error};
+
+/// Blocks whose keys (or values) of one head lie side by side.
+const GROUP: usize = SPLIT_TOKENS / BLOCK_TOKENS;
 
 /// The paged cache. Blocks are given out by the caller; writing a block's first token clears what was in it.
 pub struct KvCache {
@@ -32,26 +36,29 @@ impl KvCache {
         if !head_dim.is_multiple_of(LANES) || head_dim == 0 || head_dim > HEAD_DIM_MAX {
             return Err(Error::HeadDim { head_dim, max: HEAD_DIM_MAX });
         }
-        let len = layers * blocks * kv_heads * Self::head_len(head_dim);
+        let len = layers * blocks.div_ceil(GROUP) * GROUP * kv_heads * 2 * Self::half_len(head_dim);
         Ok(Self { blocks, layers, kv_heads, head_dim, memory: Aligned::zeroed(len) })
     }
 
     /// Bytes of one block over all layers.
     pub fn block_bytes(layers: usize, kv_heads: usize, head_dim: usize) -> usize {
-        layers * kv_heads * Self::head_len(head_dim) * size_of::<u16>()
+        layers * kv_heads * 2 * Self::half_len(head_dim) * size_of::<u16>()
     }
 
     pub fn blocks(&self) -> usize {
         self.blocks
     }
 
-    /// Numbers of one head in one block: keys, then values.
-    const fn head_len(head_dim: usize) -> usize {
-        2 * BLOCK_TOKENS * head_dim
+    /// Numbers of one head's keys, or values, in one block.
+    const fn half_len(head_dim: usize) -> usize {
+        BLOCK_TOKENS * head_dim
     }
 
-    fn at(&self, layer: usize, block: usize, head: usize) -> usize {
-        ((layer * self.blocks + block) * self.kv_heads + head) * Self::head_len(self.head_dim)
+    fn place(&self, layer: usize, head: usize) -> Place {
+        let half = Self::half_len(self.head_dim);
+        let values = GROUP * half;
+        let group = self.kv_heads * 2 * values;
+        Place { first: layer * self.blocks.div_ceil(GROUP) * group, group, values, half }.head(head)
     }
 
     pub(super) fn heads(&self) -> (usize, usize) {
@@ -71,23 +78,54 @@ impl KvCache {
     /// # Panics
     /// When a block does not exist.
     pub fn copy(&mut self, from: u32, to: u32) {
-        let (from, to) = (from as usize, to as usize);
-        assert!(from < self.blocks && to < self.blocks, "block {from} or {to} of {}", self.blocks);
-        let len = self.kv_heads * Self::head_len(self.head_dim);
+        let exists = |block: u32| (block as usize) < self.blocks;
+        assert!(exists(from) && exists(to), "block {from} or {to} of {}", self.blocks);
         for layer in 0..self.layers {
-            let (from, to) = (self.at(layer, from, 0), self.at(layer, to, 0));
-            self.memory.as_mut_slice().copy_within(from..from + len, to);
+            for head in 0..self.kv_heads {
+                let place = self.place(layer, head);
+                for (from, to) in [(place.keys(from), place.keys(to)), (place.values(from), place.values(to))] {
+                    self.memory.as_mut_slice().copy_within(from..from + place.half, to);
+                }
+            }
         }
     }
 
     pub(super) fn keys(&self, layer: usize, block: u32, head: usize) -> &[u16] {
-        let at = self.at(layer, block as usize, head);
-        &self.memory.as_slice()[at..at + BLOCK_TOKENS * self.head_dim]
+        let place = self.place(layer, head);
+        &self.memory.as_slice()[place.keys(block)..][..place.half]
     }
 
     pub(super) fn values(&self, layer: usize, block: u32, head: usize) -> &[u16] {
-        let at = self.at(layer, block as usize, head) + BLOCK_TOKENS * self.head_dim;
-        &self.memory.as_slice()[at..at + BLOCK_TOKENS * self.head_dim]
+        let place = self.place(layer, head);
+        &self.memory.as_slice()[place.values(block)..][..place.half]
+    }
+}
+
+/// Where one head's blocks lie in one layer.
+#[derive(Clone, Copy)]
+struct Place {
+    first: usize,
+    /// From one group of blocks to the next.
+    group: usize,
+    /// From a group's keys to its values.
+    values: usize,
+    /// Keys, or values, of one block.
+    half: usize,
+}
+
+impl Place {
+    /// The same for a head so many further.
+    fn head(self, count: usize) -> Self {
+        Self { first: self.first + count * 2 * self.values, ..self }
+    }
+
+    fn keys(self, block: u32) -> usize {
+        let block = block as usize;
+        self.first + block / GROUP * self.group + block % GROUP * self.half
+    }
+
+    fn values(self, block: u32) -> usize {
+        self.keys(block) + self.values
     }
 }
 
@@ -109,15 +147,16 @@ pub fn store(
         cache.check(span);
     }
     let (heads, dim) = cache.heads();
-    let (blocks, len) = (cache.blocks, KvCache::head_len(cache.head_dim));
+    let first_head = cache.place(layer, 0);
     let memory = Disjoint::new(cache.memory.as_mut_slice());
     compute.pool().each(spans.len() * heads, &|index| {
         let (span, head) = (&spans[index / heads], index % heads);
         for offset in span.stored..span.count {
             let position = span.position + offset;
-            let block = span.blocks[position / BLOCK_TOKENS] as usize;
+            let (place, block) = (first_head.head(head), span.blocks[position / BLOCK_TOKENS]);
             // SAFETY: spans write to blocks of their own, and each item to one head.
-            let place = unsafe { memory.part(((layer * blocks + block) * heads + head) * len, len) };
+            let place =
+                unsafe { [memory.part(place.keys(block), place.half), memory.part(place.values(block), place.half)] };
             let row = span.row + offset;
             let key = &keys.values[row * keys.stride + head * dim..][..dim];
             let value = &values.values[row * values.stride + head * dim..][..dim];
@@ -126,12 +165,12 @@ pub fn store(
     });
 }
 
-fn put(place: &mut [u16], token: usize, key: &[f32], value: &[f32]) {
+fn put([keys, values]: [&mut [u16]; 2], token: usize, key: &[f32], value: &[f32]) {
     if token == 0 {
-        place.fill(0);
+        keys.fill(0);
+        values.fill(0);
     }
     let dim = key.len();
-    let (keys, values) = place.split_at_mut(BLOCK_TOKENS * dim);
     let tile = &mut keys[token / LANES * LANES * dim..][..LANES * dim];
     for (d, &key) in key.iter().enumerate() {
         tile[place_in_lines(d, token % LANES)] = f32_to_bf16(key);

@@ -160,22 +160,24 @@ impl<'a> Step<'a> {
         let Shape { heads, kv_heads, head_dim, .. } = self.shape;
         let isa = self.compute.isa();
         let items = |span: &Span<'_>| if is_divided(span) { 0 } else { self.items(span) };
-        let splits = |span: &Span<'_>| if is_divided(span) { span.splits() } else { 0 };
+        let splits = |span: &Span<'_>| if is_divided(span) { span.splits() * kv_heads } else { 0 };
         let row_items = self.spans.iter().map(items).sum::<usize>() * kv_heads;
         let split_items = self.spans.iter().map(splits).sum::<usize>();
         PARTS.with_borrow_mut(|parts| {
             let len = Partial::stored_len(head_dim);
-            parts.resize(split_items * heads * len, 0.0);
+            parts.resize(split_items * (heads / kv_heads) * len, 0.0);
             let places = Disjoint::new(parts);
-            self.compute.pool().each(row_items + split_items * kv_heads, &|index| match index.checked_sub(row_items) {
+            self.compute.pool().each(row_items + split_items, &|index| match index.checked_sub(row_items) {
                 None => {
                     let (span, item) = find(self.spans, index / kv_heads, &items);
                     self.whole_rows(span, item, index % kv_heads, out);
                 }
                 Some(index) => {
-                    let (span, split) = find(self.spans, index / kv_heads, &splits);
-                    let queries = self.queries(span, index % kv_heads);
-                    dispatch(isa, OneSplit { queries, split, first: index / kv_heads * heads * len, places });
+                    // The splits of a head follow each other, as its keys and values do in memory.
+                    let (span, item) = find(self.spans, index, &splits);
+                    let (head, split) = (item / span.splits(), item % span.splits());
+                    let first = ((index - item) / kv_heads + split) * heads * len;
+                    dispatch(isa, OneSplit { queries: self.queries(span, head), split, first, places });
                 }
             });
             if split_items > 0 {

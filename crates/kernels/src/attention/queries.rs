@@ -17,6 +17,9 @@ pub(super) struct Queries<'a> {
 /// Queries up to which two tiles share the activations in registers, where there are 32 of them.
 const PAIRED_QUERIES: usize = 4;
 
+/// Parts (keys or values of a block) between the one that is worked on and the one that is asked for.
+const AHEAD: usize = 2;
+
 /// A query vector, rounded to bf16.
 type Vector<X> = [XBlock<X>; HEAD_DIM_MAX / BLOCK];
 /// Lines of duos: [duo][chain][lane].
@@ -68,10 +71,7 @@ impl Queries<'_> {
         let blocks = &self.span.blocks[start / BLOCK_TOKENS..][..longest.div_ceil(BLOCK_TOKENS)];
         let mut scores = [[0.0; SPLIT_TOKENS]; Q];
         for (index, &block) in blocks.iter().enumerate() {
-            match blocks.get(index + 1) {
-                Some(&next) => prefetch(simd, self.cache.keys(self.layer, next, self.kv_head)),
-                None => prefetch(simd, self.cache.values(self.layer, blocks[0], self.kv_head)),
-            }
+            self.prefetch(simd, start / BLOCK_TOKENS, blocks.len(), index + AHEAD);
             self.scores::<S, Q>(simd, self.cache.keys(self.layer, block, self.kv_head), vectors, index, &mut scores);
         }
         let mut fresh: [Partial; Q] = [const { Partial::EMPTY }; Q];
@@ -86,9 +86,7 @@ impl Queries<'_> {
                 });
         }
         for (index, &block) in blocks.iter().enumerate() {
-            if let Some(&next) = blocks.get(index + 1) {
-                prefetch(simd, self.cache.values(self.layer, next, self.kv_head));
-            }
+            self.prefetch(simd, start / BLOCK_TOKENS, blocks.len(), blocks.len() + index + AHEAD);
             let values = self.cache.values(self.layer, block, self.kv_head);
             let mut x = [&zero; Q];
             for q in 0..Q {
@@ -97,6 +95,21 @@ impl Queries<'_> {
             mix::<S, Q>(simd, values, x, &mut fresh);
         }
         (fresh, lengths)
+    }
+
+    /// Asks for part `part` of a split, of `count` blocks from block `first` of the sequence. Its parts are the blocks' keys, then
+    /// their values, then what the next split begins with.
+    #[inline(always)]
+    fn prefetch<S: Simd>(&self, simd: S, first: usize, count: usize, part: usize) {
+        let is_value = (count..2 * count).contains(&part);
+        let Some(&block) = self.span.blocks.get(first + part - if part < count { 0 } else { count }) else { return };
+        let numbers = match is_value {
+            true => self.cache.values(self.layer, block, self.kv_head),
+            false => self.cache.keys(self.layer, block, self.kv_head),
+        };
+        for line in numbers.as_chunks::<{ 2 * LANES }>().0 {
+            simd.prefetch(line.as_ptr().cast());
+        }
     }
 
     /// Scores of one block's tokens, not yet scaled, in tiles of sixteen.
@@ -155,14 +168,6 @@ impl Queries<'_> {
                 simd.store(total, to);
             }
         }
-    }
-}
-
-/// Asks for memory that is read next.
-#[inline(always)]
-fn prefetch<S: Simd>(simd: S, numbers: &[u16]) {
-    for line in numbers.as_chunks::<{ 2 * LANES }>().0 {
-        simd.prefetch(line.as_ptr().cast());
     }
 }
 
