@@ -3,6 +3,7 @@
 use crate::support::{Random, compute_variants};
 use orrery_kernels::Compute;
 use orrery_kernels::attention::{BLOCK_TOKENS, KvCache, Rows, Shape, Span, attend, store};
+use orrery_kernels::quant::half::{bf16_to_f32, f32_to_bf16};
 
 const LAYERS: usize = 2;
 
@@ -63,6 +64,83 @@ fn chunks_instruction_sets_and_threads_give_the_same_bits() {
         for compute in compute_variants() {
             for ends in [&[tokens][..], &[1, 18, 31, 33, tokens], &one_by_one] {
                 assert_eq!(bits(&run(&compute, &case, ends)), whole, "{} case {seed}", compute.isa().name());
+            }
+        }
+    }
+}
+
+/// The text of the module's docs in plain float32: one query, which sees the positions before `end`.
+fn defined(query: &[f32], key: impl Fn(usize) -> Vec<f32>, value: impl Fn(usize) -> Vec<f32>, end: usize) -> Vec<f32> {
+    let dim = query.len();
+    let query: Vec<f32> = query.iter().copied().map(round).collect();
+    let (mut max, mut sum, mut out) = (f32::NEG_INFINITY, 0.0f32, vec![0.0f32; dim]);
+    for start in (0..end).step_by(256) {
+        let tokens: Vec<usize> = (start..end.min(start + 256)).collect();
+        let scores: Vec<f32> = tokens.iter().map(|&t| canonical(&query, &key(t)) / (dim as f32).sqrt()).collect();
+        let top = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let p: Vec<f32> = scores.iter().map(|score| round(exponential(score - top))).collect();
+        let values: Vec<Vec<f32>> = tokens.iter().map(|&t| value(t)).collect();
+        let mixed: Vec<f32> =
+            (0..dim).map(|d| canonical(&p, &values.iter().map(|value| value[d]).collect::<Vec<_>>())).collect();
+        let (old, new) = match sum {
+            0.0 => (0.0, 1.0),
+            _ => (exponential(max - max.max(top)), exponential(top - max.max(top))),
+        };
+        sum = sum.mul_add(old, lanes_sum(&p) * new);
+        max = max.max(top);
+        out.iter_mut().zip(mixed).for_each(|(out, mixed)| *out = out.mul_add(old, mixed * new));
+    }
+    out.iter().map(|out| out / sum).collect()
+}
+
+fn round(x: f32) -> f32 {
+    bf16_to_f32(f32_to_bf16(x))
+}
+
+/// The canonical sum: in each block of 32, the chain over the even steps plus the chain over the odd ones.
+fn canonical(a: &[f32], b: &[f32]) -> f32 {
+    let blocks = a.chunks(32).zip(b.chunks(32)).map(|(a, b)| {
+        let chain = |from: usize| (from..a.len()).step_by(2).fold(0.0f32, |sum, k| a[k].mul_add(round(b[k]), sum));
+        chain(0) + chain(1)
+    });
+    blocks.fold(0.0, |sum, block| sum + block)
+}
+
+/// Sixteen lanes, then halves of them.
+fn lanes_sum(values: &[f32]) -> f32 {
+    let mut lanes = [0.0f32; 16];
+    values.iter().enumerate().for_each(|(i, value)| lanes[i % 16] += value);
+    for half in [8, 4, 2, 1] {
+        (0..half).for_each(|lane| lanes[lane] += lanes[lane + half]);
+    }
+    lanes[0]
+}
+
+/// Cephes' `expf` with fused steps (Moshier, 1989), for arguments from −87 to 0.
+fn exponential(x: f32) -> f32 {
+    let x = x.max(-87.0);
+    let n = x.mul_add(std::f32::consts::LOG2_E, 12_582_912.0) - 12_582_912.0;
+    let r = n.mul_add(2.121_944_4e-4, n.mul_add(-0.693_359_4, x));
+    let coefficients = [1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5];
+    let p = coefficients.iter().fold(1.987_569_1e-4f32, |p, c| p.mul_add(r, *c));
+    p.mul_add(r * r, r + 1.0) * 2f32.powi(n as i32)
+}
+
+#[test]
+fn every_row_has_the_bits_of_the_definition() {
+    // 16 dimensions are half a block, 530 tokens three splits. The roots of 16, 64 and 256 are exact.
+    for (seed, heads, kv_heads, dim, tokens) in [(41, 9, 3, 64, 530), (42, 4, 2, 16, 300), (43, 1, 1, 256, 40)] {
+        let case = case(seed, heads, kv_heads, dim, tokens);
+        let out = run(&Compute::new(None, None).expect("this machine"), &case, &[tokens]);
+        for row in [0, 1, 30, 31, 32, 33, 255, 256, 257, 511, 512, tokens - 1].into_iter().filter(|row| *row < tokens) {
+            for head in 0..heads {
+                let from = |values: &[f32], t: usize| {
+                    values[(t * kv_heads + head / (heads / kv_heads)) * dim..][..dim].to_vec()
+                };
+                let query = &case.queries[(row * heads + head) * dim..][..dim];
+                let want = defined(query, |t| from(&case.keys, t), |t| from(&case.values, t), row + 1);
+                let got = &out[(row * heads + head) * dim..][..dim];
+                assert_eq!(bits(got), bits(&want), "case {seed} row {row} head {head}");
             }
         }
     }
