@@ -35,7 +35,7 @@ fn every_instruction_set_and_row_count_gives_the_bits_of_the_definition() {
         let bytes = random_matrix(&mut random, case.format, case.outputs * case.inputs);
         let packed = pack(&scalar, &case, &bytes);
         for rows in [1, 2, 3, 4, 5, 6, 7, 8, 9, 13, 32, 100] {
-            let values = random.normals(rows * case.inputs);
+            let values = random.spread(rows * case.inputs);
             let mut x = Operand::default();
             x.set(&scalar, rows, case.inputs, &values);
             let step = if rows > 13 { 11 } else { 1 };
@@ -126,7 +126,7 @@ fn several_matrices_in_one_call_give_the_same_as_one_by_one() {
         })
         .collect();
     for rows in [1, 9] {
-        let values = random.normals(rows * 256);
+        let values = random.spread(rows * 256);
         let mut x = Operand::default();
         x.set(&compute, rows, 256, &values);
         let mut fused = vec![0.0; rows * 62];
