@@ -144,6 +144,25 @@ fn several_matrices_in_one_call_give_the_same_as_one_by_one() {
 }
 
 #[test]
+fn rows_are_fetched_in_the_order_asked_for() {
+    let mut random = Random::new(6);
+    for case in cases() {
+        let bytes = random_matrix(&mut random, case.format, case.outputs * case.inputs);
+        let wanted = [3, 0, case.outputs as u32 - 1, 3, 16];
+        for compute in compute_variants() {
+            let packed = pack(&compute, &case, &bytes);
+            let mut out = vec![f32::NAN; wanted.len() * case.inputs];
+            packed.rows(&compute, &wanted, &mut out);
+            let mut row = vec![0.0; case.inputs];
+            for (got, output) in out.chunks(case.inputs).zip(wanted) {
+                packed.row(output as usize, &mut row);
+                assert_eq!(got, row, "{} row {output}", case.format.name());
+            }
+        }
+    }
+}
+
+#[test]
 fn row_order_moves_rows() {
     let compute = Compute::new(None, None).expect("this machine");
     let mut random = Random::new(3);
