@@ -93,6 +93,18 @@ fn defined(query: &[f32], key: impl Fn(usize) -> Vec<f32>, value: impl Fn(usize)
     out.iter().map(|out| out / sum).collect()
 }
 
+/// All heads of a row of a case.
+fn defined_row(case: &Case, row: usize) -> Vec<f32> {
+    let Shape { heads, kv_heads, head_dim: dim, .. } = case.shape;
+    let head = |head: usize| {
+        let from =
+            |values: &[f32], t: usize| values[(t * kv_heads + head / (heads / kv_heads)) * dim..][..dim].to_vec();
+        let query = &case.queries[(row * heads + head) * dim..][..dim];
+        defined(query, |t| from(&case.keys, t), |t| from(&case.values, t), row + 1)
+    };
+    (0..heads).flat_map(head).collect()
+}
+
 fn round(x: f32) -> f32 {
     bf16_to_f32(f32_to_bf16(x))
 }
@@ -133,15 +145,8 @@ fn every_row_has_the_bits_of_the_definition() {
         let case = case(seed, heads, kv_heads, dim, tokens);
         let out = run(&Compute::new(None, None).expect("this machine"), &case, &[tokens]);
         for row in [0, 1, 30, 31, 32, 33, 255, 256, 257, 511, 512, tokens - 1].into_iter().filter(|row| *row < tokens) {
-            for head in 0..heads {
-                let from = |values: &[f32], t: usize| {
-                    values[(t * kv_heads + head / (heads / kv_heads)) * dim..][..dim].to_vec()
-                };
-                let query = &case.queries[(row * heads + head) * dim..][..dim];
-                let want = defined(query, |t| from(&case.keys, t), |t| from(&case.values, t), row + 1);
-                let got = &out[(row * heads + head) * dim..][..dim];
-                assert_eq!(bits(got), bits(&want), "case {seed} row {row} head {head}");
-            }
+            let got = &out[row * heads * dim..][..heads * dim];
+            assert_eq!(bits(got), bits(&defined_row(&case, row)), "case {seed} row {row}");
         }
     }
 }
@@ -172,30 +177,58 @@ fn attention_is_close_to_a_float64_softmax() {
     }
 }
 
+/// The rows of several sequences from `starts` on, stored and computed in one batch; those before were stored earlier.
+fn batch(compute: &Compute, cases: &[Case], starts: &[usize]) -> Vec<Vec<f32>> {
+    let shape = cases[0].shape;
+    let (width, kv_width) = (shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim);
+    let blocks = cases.iter().map(|case| case.tokens.div_ceil(BLOCK_TOKENS)).max().unwrap_or(0);
+    let mut cache =
+        KvCache::new(LAYERS, cases.len() * blocks, shape.kv_heads, shape.head_dim).expect("a head dimension");
+    // The blocks of the sequences lie among each other.
+    let tables: Vec<Vec<u32>> =
+        (0..cases.len()).map(|c| (0..blocks).map(|b| (b * cases.len() + c) as u32).collect()).collect();
+    let (mut queries, mut keys, mut values, mut spans) = (vec![], vec![], vec![], vec![]);
+    for ((case, blocks), &start) in cases.iter().zip(&tables).zip(starts) {
+        let before = [Span { row: 0, count: start, position: 0, blocks }];
+        let rows = |values| Rows { values, stride: kv_width };
+        store(compute, &mut cache, 0, &before, rows(&case.keys), rows(&case.values));
+        spans.push(Span { row: queries.len() / width, count: case.tokens - start, position: start, blocks });
+        queries.extend_from_slice(&case.queries[start * width..]);
+        keys.extend_from_slice(&case.keys[start * kv_width..]);
+        values.extend_from_slice(&case.values[start * kv_width..]);
+    }
+    let rows = |values, stride| Rows { values, stride };
+    store(compute, &mut cache, 0, &spans, rows(&keys, kv_width), rows(&values, kv_width));
+    let mut out = vec![f32::NAN; queries.len()];
+    attend(compute, &cache, 0, shape, &spans, rows(&queries, width), &mut out);
+    spans.iter().map(|span| out[span.row * width..][..span.count * width].to_vec()).collect()
+}
+
 #[test]
 fn sequences_in_one_batch_do_not_see_each_other() {
     let compute = Compute::new(None, None).expect("this machine");
     let cases = [case(21, 6, 2, 32, 40), case(22, 6, 2, 32, 65), case(23, 6, 2, 32, 1)];
-    let alone: Vec<Vec<f32>> = cases.iter().map(|case| run(&compute, case, &[case.tokens])).collect();
-    let mut cache = KvCache::new(LAYERS, 8, 2, 32).expect("a head dimension");
-    let tables: [&[u32]; 3] = [&[5, 0], &[1, 7, 2], &[3]];
-    let mut row = 0;
-    let spans: Vec<Span<'_>> = cases
-        .iter()
-        .zip(tables)
-        .map(|(case, blocks)| {
-            let span = Span { row, count: case.tokens, position: 0, blocks };
-            row += case.tokens;
-            span
-        })
-        .collect();
-    let join = |pick: fn(&Case) -> &Vec<f32>| cases.iter().flat_map(|case| pick(case).clone()).collect::<Vec<f32>>();
-    let (queries, keys, values) = (join(|c| &c.queries), join(|c| &c.keys), join(|c| &c.values));
-    store(&compute, &mut cache, 0, &spans, Rows { values: &keys, stride: 64 }, Rows { values: &values, stride: 64 });
-    let mut out = vec![0.0; row * 6 * 32];
-    attend(&compute, &cache, 0, cases[0].shape, &spans, Rows { values: &queries, stride: 6 * 32 }, &mut out);
-    for (span, alone) in spans.iter().zip(&alone) {
-        assert_eq!(bits(&out[span.row * 192..][..alone.len()]), bits(alone));
+    for (case, out) in cases.iter().zip(batch(&compute, &cases, &[0; 3])) {
+        assert_eq!(bits(&out), bits(&run(&compute, case, &[case.tokens])));
+    }
+}
+
+#[test]
+fn long_decodes_in_one_batch_do_not_see_each_other() {
+    // Three items are so few that the long spans, of two and three splits, are divided on any number of threads.
+    for tokens in [[300, 40, 530], [530, 300, 40], [257, 513, 300]] {
+        let cases = tokens.map(|tokens| case(tokens as u64, 3, 1, 16, tokens));
+        let starts = tokens.map(|tokens| tokens - 1);
+        let defined = cases.each_ref().map(|case| bits(&defined_row(case, case.tokens - 1)));
+        for compute in compute_variants() {
+            let out = batch(&compute, &cases, &starts);
+            for index in 0..cases.len() {
+                let name = format!("{}: {} of {tokens:?} tokens", compute.isa().name(), tokens[index]);
+                let alone = batch(&compute, &cases[index..=index], &starts[index..=index]);
+                assert_eq!(bits(&out[index]), bits(&alone[0]), "{name}");
+                assert_eq!(bits(&out[index]), defined[index], "{name}");
+            }
+        }
     }
 }
 
