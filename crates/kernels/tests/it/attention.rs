@@ -233,6 +233,28 @@ fn long_decodes_in_one_batch_do_not_see_each_other() {
 }
 
 #[test]
+fn later_tokens_change_nothing_whatever_they_hold() {
+    // Queries and keys point away from each other: no score is above those of the tokens that a row must not see.
+    for (tokens, later) in [(40, 7), (300, 270)] {
+        let mut case = case(51, 6, 2, 16, tokens);
+        case.queries.iter_mut().for_each(|x| *x = x.abs() + 1.0);
+        case.keys.iter_mut().for_each(|x| *x = -x.abs() - 1.0);
+        let defined: Vec<Vec<u32>> = (0..later).map(|row| bits(&defined_row(&case, row))).collect();
+        for (key, value) in [(1e30, -1e30), (-1e30, 1e30), (f32::INFINITY, 1e30), (f32::NAN, 1e30)] {
+            case.keys[later * 32..].fill(key);
+            case.values[later * 32..].fill(value);
+            for compute in compute_variants() {
+                let out = run(&compute, &case, &[tokens]);
+                for (row, defined) in defined.iter().enumerate() {
+                    let name = compute.isa().name();
+                    assert_eq!(bits(&out[row * 96..][..96]), *defined, "{name} row {row} before ({key}, {value})");
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn a_reused_block_shows_nothing_of_its_former_owner() {
     let compute = Compute::new(None, None).expect("this machine");
     let mut poison = case(31, 2, 1, 16, 32);
