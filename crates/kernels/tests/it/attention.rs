@@ -48,8 +48,11 @@ fn run(compute: &Compute, case: &Case, ends: &[usize]) -> Vec<f32> {
     out
 }
 
-fn bits(values: &[f32]) -> Vec<u32> {
-    values.iter().map(|x| x.to_bits()).collect()
+#[track_caller]
+fn assert_same_bits(got: &[f32], want: &[f32], what: &str) {
+    assert_eq!(got.len(), want.len(), "{what}");
+    let differs = got.iter().zip(want).enumerate().find(|(_, (got, want))| got.to_bits() != want.to_bits());
+    assert_eq!(differs, None, "{what}: (place, (got, wanted))");
 }
 
 #[test]
@@ -58,12 +61,13 @@ fn chunks_instruction_sets_and_threads_give_the_same_bits() {
         [(1, 9, 3, 64, 300), (2, 4, 4, 16, 70), (3, 8, 2, 80, 530), (4, 7, 1, 128, 33)]
     {
         let case = case(seed, heads, kv_heads, dim, tokens);
-        let whole = bits(&run(&compute_variants()[0], &case, &[tokens]));
-        assert!(!whole.iter().any(|&b| f32::from_bits(b).is_nan()));
+        let whole = run(&compute_variants()[0], &case, &[tokens]);
+        assert!(!whole.iter().any(|x| x.is_nan()));
         let one_by_one: Vec<usize> = (1..=tokens).collect();
         for compute in compute_variants() {
             for ends in [&[tokens][..], &[1, 18, 31, 33, tokens], &one_by_one] {
-                assert_eq!(bits(&run(&compute, &case, ends)), whole, "{} case {seed}", compute.isa().name());
+                let what = format!("{} case {seed}", compute.isa().name());
+                assert_same_bits(&run(&compute, &case, ends), &whole, &what);
             }
         }
     }
@@ -146,7 +150,7 @@ fn every_row_has_the_bits_of_the_definition() {
         let out = run(&Compute::new(None, None).expect("this machine"), &case, &[tokens]);
         for row in [0, 1, 30, 31, 32, 33, 255, 256, 257, 511, 512, tokens - 1].into_iter().filter(|row| *row < tokens) {
             let got = &out[row * heads * dim..][..heads * dim];
-            assert_eq!(bits(got), bits(&defined_row(&case, row)), "case {seed} row {row}");
+            assert_same_bits(got, &defined_row(&case, row), &format!("case {seed} row {row}"));
         }
     }
 }
@@ -209,7 +213,7 @@ fn sequences_in_one_batch_do_not_see_each_other() {
     let compute = Compute::new(None, None).expect("this machine");
     let cases = [case(21, 6, 2, 32, 40), case(22, 6, 2, 32, 65), case(23, 6, 2, 32, 1)];
     for (case, out) in cases.iter().zip(batch(&compute, &cases, &[0; 3])) {
-        assert_eq!(bits(&out), bits(&run(&compute, case, &[case.tokens])));
+        assert_same_bits(&out, &run(&compute, case, &[case.tokens]), "in a batch and alone");
     }
 }
 
@@ -219,14 +223,14 @@ fn long_decodes_in_one_batch_do_not_see_each_other() {
     for tokens in [[300, 40, 530], [530, 300, 40], [257, 513, 300]] {
         let cases = tokens.map(|tokens| case(tokens as u64, 3, 1, 16, tokens));
         let starts = tokens.map(|tokens| tokens - 1);
-        let defined = cases.each_ref().map(|case| bits(&defined_row(case, case.tokens - 1)));
+        let defined = cases.each_ref().map(|case| defined_row(case, case.tokens - 1));
         for compute in compute_variants() {
             let out = batch(&compute, &cases, &starts);
             for index in 0..cases.len() {
                 let name = format!("{}: {} of {tokens:?} tokens", compute.isa().name(), tokens[index]);
                 let alone = batch(&compute, &cases[index..=index], &starts[index..=index]);
-                assert_eq!(bits(&out[index]), bits(&alone[0]), "{name}");
-                assert_eq!(bits(&out[index]), defined[index], "{name}");
+                assert_same_bits(&out[index], &alone[0], &name);
+                assert_same_bits(&out[index], &defined[index], &name);
             }
         }
     }
@@ -239,15 +243,15 @@ fn later_tokens_change_nothing_whatever_they_hold() {
         let mut case = case(51, 6, 2, 16, tokens);
         case.queries.iter_mut().for_each(|x| *x = x.abs() + 1.0);
         case.keys.iter_mut().for_each(|x| *x = -x.abs() - 1.0);
-        let defined: Vec<Vec<u32>> = (0..later).map(|row| bits(&defined_row(&case, row))).collect();
+        let defined: Vec<Vec<f32>> = (0..later).map(|row| defined_row(&case, row)).collect();
         for (key, value) in [(1e30, -1e30), (-1e30, 1e30), (f32::INFINITY, 1e30), (f32::NAN, 1e30)] {
             case.keys[later * 32..].fill(key);
             case.values[later * 32..].fill(value);
             for compute in compute_variants() {
                 let out = run(&compute, &case, &[tokens]);
                 for (row, defined) in defined.iter().enumerate() {
-                    let name = compute.isa().name();
-                    assert_eq!(bits(&out[row * 96..][..96]), *defined, "{name} row {row} before ({key}, {value})");
+                    let what = format!("{} row {row} before ({key}, {value})", compute.isa().name());
+                    assert_same_bits(&out[row * 96..][..96], defined, &what);
                 }
             }
         }
@@ -276,7 +280,7 @@ fn a_reused_block_shows_nothing_of_its_former_owner() {
         let mut out = vec![0.0; case.tokens * 32];
         attend(&compute, &cache, 0, case.shape, &spans, Rows { values: &case.queries, stride: 32 }, &mut out);
         if keep {
-            assert_eq!(bits(&out), bits(&expected));
+            assert_same_bits(&out, &expected, "after another's block");
         }
     }
 }
