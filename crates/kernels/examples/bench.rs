@@ -64,7 +64,15 @@ fn products(compute: &Compute, rates: Rates, format: Format) -> Result<(), Error
         }));
         let work = Work { operations: 2.0 * (rows * inputs * outputs) as f64, bytes: first.bytes() as f64 };
         let tiles = rows >= 4;
-        print(compute, rates, &format!("product {}", format.name()), &format!("{rows} rows"), seconds, work, tiles);
+        print(
+            compute,
+            rates,
+            &format!("product {}", format.name()),
+            &format!("{rows} {}", if rows == 1 { "row" } else { "rows" }),
+            seconds,
+            work,
+            tiles,
+        );
     }
     Ok(())
 }
@@ -108,7 +116,7 @@ fn print(compute: &Compute, rates: Rates, kernel: &str, shape: &str, seconds: f6
     let gflops = if tiles { rates.tiles_gflops.unwrap_or(rates.lanes_gflops) } else { rates.lanes_gflops };
     let (by_operations, by_bytes) = (work.operations / gflops / 1e9, work.bytes / rates.memory_gbytes / 1e9);
     println!(
-        "{{\"kernel\":\"{kernel}\",\"shape\":\"{shape}\",\"isa\":\"{}\",\"threads\":{},\"us\":{:.1},\"gflops\":{:.1},\"gbytes\":{:.1},\"limit\":\"{}\",\"share\":{:.2}}}",
+        "{{\"kernel\":\"{kernel}\",\"shape\":\"{shape}\",\"isa\":\"{}\",\"threads\":{},\"us\":{:.1},\"gflops\":{:.1},\"gbytes\":{:.3},\"limit\":\"{}\",\"share\":{:.2}}}",
         compute.isa().name(),
         compute.threads(),
         seconds * 1e6,

@@ -254,6 +254,22 @@ mod tests {
         }
     }
 
+    /// The later shares are done at once, so that their threads claim items of the first one side by side with its own.
+    #[test]
+    fn uneven_items_that_several_threads_claim_run_once() {
+        let pool = pool();
+        let count = 2_000;
+        let seen: Vec<AtomicUsize> = (0..count).map(|_| AtomicUsize::new(0)).collect();
+        for region in 1..=300 {
+            pool.each(count, &|index| {
+                let pauses = if index < count / pool.threads() { index % 3 } else { 0 };
+                (0..pauses).for_each(|_| spin_loop());
+                seen[index].fetch_add(1, Ordering::Relaxed);
+            });
+            assert!(seen.iter().all(|n| n.load(Ordering::Relaxed) == region), "region {region}");
+        }
+    }
+
     #[test]
     fn a_sleeping_pool_wakes_up() {
         let pool = pool();

@@ -3,7 +3,8 @@
 //! The canonical result of a row at position t: queries are rounded to bf16; scores are canonical products (two chains
 //! per 32 dimensions) times the scale. For each split of [`SPLIT_TOKENS`] positions: m = max score, p = exp(score − m) rounded to
 //! bf16, l = Σp, o = p·V as a canonical product over each 32 tokens. Splits are merged in order as in flash decoding
-//! (Dao et al., 2023). Nothing depends on what else is in the batch.
+//! (Dao et al., 2023). Nothing depends on what else is in the batch. A later token takes part with probability 0: its key may be
+//! anything, its value must be finite.
 //!
 //! Start at [`attend`]; [`cache`] owns the layout of keys and values.
 

@@ -209,6 +209,9 @@ mod tests {
         let mut want = vec![0.0; row.len()];
         let total = weights(&scalar(), &row, scale, 3.0, &mut want);
         assert_eq!(total, want.iter().sum::<f64>());
+        let raw: Vec<f64> = row.iter().map(|logit| scale.weight(*logit)).collect();
+        assert!(raw.iter().filter(|weight| (0.5..3.0).contains(*weight)).count() > 50, "some lie below the minimum");
+        assert!(raw.iter().zip(&want).all(|(raw, want)| *want == if *raw < 3.0 { 0.0 } else { *raw }));
         assert!(want.iter().filter(|weight| **weight > 0.0).count() > 1_000);
         for isa in Isa::available() {
             let compute = Compute::new(Some(isa), Some(1)).expect("available");

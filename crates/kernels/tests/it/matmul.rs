@@ -35,7 +35,7 @@ fn every_instruction_set_and_row_count_gives_the_bits_of_the_definition() {
         let bytes = random_matrix(&mut random, case.format, case.outputs * case.inputs);
         let packed = pack(&scalar, &case, &bytes);
         for rows in [1, 2, 3, 4, 5, 6, 7, 8, 9, 13, 32, 100] {
-            let values = random.normals(rows * case.inputs);
+            let values = random.spread(rows * case.inputs);
             let mut x = Operand::default();
             x.set(&scalar, rows, case.inputs, &values);
             let step = if rows > 13 { 11 } else { 1 };
@@ -126,7 +126,7 @@ fn several_matrices_in_one_call_give_the_same_as_one_by_one() {
         })
         .collect();
     for rows in [1, 9] {
-        let values = random.normals(rows * 256);
+        let values = random.spread(rows * 256);
         let mut x = Operand::default();
         x.set(&compute, rows, 256, &values);
         let mut fused = vec![0.0; rows * 62];
@@ -139,6 +139,25 @@ fn several_matrices_in_one_call_give_the_same_as_one_by_one() {
                 assert_eq!(fused[r * 62 + column..][..w.outputs()], alone[r * w.outputs()..][..w.outputs()]);
             }
             column += w.outputs();
+        }
+    }
+}
+
+#[test]
+fn rows_are_fetched_in_the_order_asked_for() {
+    let mut random = Random::new(6);
+    for case in cases() {
+        let bytes = random_matrix(&mut random, case.format, case.outputs * case.inputs);
+        let wanted = [3, 0, case.outputs as u32 - 1, 3, 16];
+        for compute in compute_variants() {
+            let packed = pack(&compute, &case, &bytes);
+            let mut out = vec![f32::NAN; wanted.len() * case.inputs];
+            packed.rows(&compute, &wanted, &mut out);
+            let mut row = vec![0.0; case.inputs];
+            for (got, output) in out.chunks(case.inputs).zip(wanted) {
+                packed.row(output as usize, &mut row);
+                assert_eq!(got, row, "{} row {output}", case.format.name());
+            }
         }
     }
 }

@@ -30,6 +30,17 @@ impl Random {
     pub fn normals(&mut self, count: usize) -> Vec<f32> {
         (0..count).map(|_| (0..12).map(|_| self.uniform()).sum::<f32>() - 6.0).collect()
     }
+
+    /// Normals of which every other one, by chance, is scaled by 2⁻¹² … 2¹²: sums of near numbers with the few digits of bf16
+    /// are exact, and would hide in which order they were added.
+    pub fn spread(&mut self, count: usize) -> Vec<f32> {
+        let mut values = self.normals(count);
+        for value in &mut values {
+            let power = (self.next() % 50) as i32 - 12;
+            *value *= if power <= 12 { 2f32.powi(power) } else { 1.0 };
+        }
+        values
+    }
 }
 
 /// Bytes of `elements` weights: random codes, scales of ordinary size.
