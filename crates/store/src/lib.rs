@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+mod audit;
 mod changes;
 mod database;
 mod error;
@@ -18,8 +19,12 @@ mod ledger;
 mod memory;
 mod names;
 mod prices;
+mod secrets;
 mod tenants;
 
+pub use audit::{
+    AUDIT_ROWS_MAX, Audit, AuditEntry, AuditFault, AuditHead, AuditQuery, AuditRow, AuditVerdict, DETAILS_BYTES_MAX,
+};
 pub use changes::Changes;
 pub use database::{Database, SCHEMA_VERSION};
 pub use error::{Error, Result};
@@ -30,11 +35,12 @@ pub use ledger::{
 };
 pub use memory::Memory;
 pub use prices::{MODEL_BYTES_MAX, PRICE_NANO_MAX, Price, Prices};
+pub use secrets::{Secrets, WrappedKey};
 pub use tenants::{
     COUNT_MAX, Limits, NAME_BYTES_MAX, Redaction, RedactionMode, Tenant, Tenants, WEIGHT_DEFAULT, WEIGHT_MAX,
 };
 
 /// All concerns of metadata. An `Arc<dyn Store>` turns into an `Arc<dyn Keys>` or another one by itself.
-pub trait Store: Tenants + Keys + Prices + Ledger + Changes {}
+pub trait Store: Tenants + Keys + Prices + Ledger + Audit + Secrets + Changes {}
 
-impl<T: Tenants + Keys + Prices + Ledger + Changes> Store for T {}
+impl<T: Tenants + Keys + Prices + Ledger + Audit + Secrets + Changes> Store for T {}

@@ -2,8 +2,8 @@
 
 use super::sqlite::failed;
 use super::tenants::{limits, limits_text, require_live};
-use super::{Database, begin, commit_change, get, hex, parse, unhex};
-use crate::error::{Error, Result};
+use super::{Database, begin, commit_change, get, hash_of, hex, parse};
+use crate::error::Result;
 use crate::id::{KeyId, TenantId};
 use crate::keys::{Key, Keys, taken_key, unknown_key};
 use async_trait::async_trait;
@@ -106,12 +106,11 @@ impl Keys for Database {
 }
 
 fn read(row: &SqliteRow) -> Result<Key> {
-    let hash = unhex(row, "hash")?.try_into();
     Ok(Key {
         id: parse(row, "id")?,
         tenant: parse(row, "tenant")?,
         name: get(row, "name")?,
-        hash: hash.map_err(|_| Error::Corrupt("column hash of the database is no sha256".into()))?,
+        hash: hash_of(row, "hash")?,
         hint: get(row, "hint")?,
         role: parse(row, "role")?,
         limits: limits(row)?,

@@ -3,10 +3,12 @@
 //! One connection writes, a few read. The SQL of each concern stands in its own file and is plain enough for PostgreSQL;
 //! what only SQLite knows stands in this file and in `sqlite.rs`.
 
+mod audit;
 mod keys;
 mod ledger;
 mod migrations;
 mod prices;
+mod secrets;
 mod sqlite;
 mod tenants;
 
@@ -151,6 +153,12 @@ fn parse<T: std::str::FromStr<Err = Error>>(row: &SqliteRow, column: &str) -> Re
 /// A number as the database holds it. The callers have checked that it is below 2^63.
 fn number(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+/// A column that holds a sha256.
+fn hash_of(row: &SqliteRow, column: &str) -> Result<[u8; 32]> {
+    let wrong = |_| Error::Corrupt(format!("column {column} of the database is no sha256"));
+    unhex(row, column)?.try_into().map_err(wrong)
 }
 
 fn hex(bytes: &[u8]) -> String {

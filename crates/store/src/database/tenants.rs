@@ -1,5 +1,6 @@
 //! Tenants in SQL.
 
+use super::secrets::shred;
 use super::sqlite::failed;
 use super::{Database, Tx, begin, commit_change, count, get, parse};
 use crate::error::{Error, Result};
@@ -82,6 +83,7 @@ impl Tenants for Database {
             Ok(()) => {
                 let keys = sqlx::query("DELETE FROM keys WHERE tenant = $1").bind(id.as_str());
                 keys.execute(&mut *tx).await.map_err(failed(DOING))?;
+                shred(&mut tx, id, at_ms).await?;
                 let erase = sqlx::query(ERASE).bind(id.as_str()).bind(at_ms);
                 erase.execute(&mut *tx).await.map_err(failed(DOING))?;
                 commit_change(tx, DOING).await?;

@@ -1,14 +1,18 @@
 //! The strict fake: all of the metadata in memory, with every rule that the database has. For tests of what stands on
 //! the store, here and in other crates.
 
+mod audit;
 mod ledger;
+mod secrets;
 
+use crate::audit::AuditRow;
 use crate::changes::Changes;
 use crate::error::{Error, Result};
 use crate::id::{KeyId, TenantId};
 use crate::keys::{Key, Keys, taken_key, unknown_key};
 use crate::ledger::UsageRow;
 use crate::prices::{Price, Prices, unknown_price};
+use crate::secrets::WrappedKey;
 use crate::tenants::{Limits, Tenant, Tenants, erased_tenant, taken_tenant, unknown_tenant};
 use async_trait::async_trait;
 use std::collections::BTreeMap;
@@ -28,6 +32,9 @@ struct State {
     keys: BTreeMap<KeyId, Key>,
     prices: BTreeMap<String, Price>,
     usage: BTreeMap<String, UsageRow>,
+    audit: Vec<AuditRow>,
+    /// By tenant and version; `None` is shredded.
+    data_keys: BTreeMap<(TenantId, u32), Option<WrappedKey>>,
 }
 
 impl Memory {
@@ -110,6 +117,7 @@ impl Tenants for Memory {
             Err(Error::Conflict(_)) => return Ok(()),
             Err(error) => return Err(error),
         }
+        state.shred(id);
         state.keys.retain(|_, key| key.tenant != *id);
         state.changes += 1;
         Ok(())

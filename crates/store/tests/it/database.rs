@@ -1,7 +1,11 @@
 //! What only a database has: a file, versions, and other processes.
 
+use crate::conformance::secrets::wrapped;
 use crate::conformance::{key, key_id, row, tenant, tenant_id};
-use orrery_store::{Changes as _, Database, Error, Keys as _, Ledger as _, SCHEMA_VERSION, Tenants as _, UsageQuery};
+use orrery_store::{
+    Audit as _, AuditVerdict, Changes as _, Database, Error, Key, Keys as _, Ledger as _, Price, Prices as _,
+    SCHEMA_VERSION, Secrets as _, Tenants as _, UsageQuery,
+};
 use sqlx::Connection as _;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use std::path::Path;
@@ -62,6 +66,32 @@ async fn a_newer_database_is_refused_and_left_alone() {
         .await
         .expect("read");
     assert_eq!(kept, 99);
+}
+
+/// A database of each earlier version, as that version wrote it: two tenants, two keys, a price and 50 rows of usage.
+#[tokio::test]
+async fn earlier_versions_are_brought_up_to_date() {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/fixtures");
+    for version in 1..SCHEMA_VERSION {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("orrery.db");
+        std::fs::copy(fixtures.join(format!("v{version}.db")), &path).expect("a frozen database of each version");
+        let database = Database::open(&path).await.expect("brought up to date");
+        database.check().await.expect("whole");
+        assert_eq!(database.tenants().await.expect("listed"), [tenant("default", 1), tenant("ten_b", 2)]);
+        let revoked = Key { revoked_at_ms: Some(5), ..key("key_b", "ten_b", 1) };
+        assert_eq!(database.keys(None).await.expect("listed"), [key("key_a", "default", 1), revoked]);
+        let price = Price { model: "smollm2".into(), input_nano: 150, cached_nano: 15, output_nano: 600 };
+        assert_eq!(database.prices().await.expect("listed"), [price]);
+        assert_eq!(database.usage(&UsageQuery::default()).await.expect("summed")[0].requests, 50);
+        assert_eq!(database.usage_row("r7").await.expect("read"), row("r7", "default", "key_a"));
+        // What came later works, and a second opening changes nothing.
+        database.append_audit(&crate::conformance::audit::entry("a", None)).await.expect("appended");
+        database.add_data_key(&wrapped("default", 1)).await.expect("added");
+        database.close().await;
+        let database = Database::open(&path).await.expect("opened");
+        assert!(matches!(database.verify_audit().await, Ok(AuditVerdict::Intact(head)) if head.rows == 1));
+    }
 }
 
 #[tokio::test]
@@ -135,27 +165,52 @@ async fn a_call_that_is_dropped_leaves_the_store_usable() {
     assert_eq!(sums[0].requests, 100);
 }
 
+/// How many files of a folder hold the text.
+fn files_with(folder: &Path, text: &str) -> usize {
+    let files = std::fs::read_dir(folder).expect("listed").map(|entry| entry.expect("entry").path());
+    let holds = |path: &std::path::PathBuf| {
+        let bytes = std::fs::read(path).expect("read");
+        bytes.windows(text.len()).any(|window| window == text.as_bytes())
+    };
+    files.filter(holds).count()
+}
+
 #[tokio::test]
-async fn an_erased_name_is_in_no_file() {
+async fn what_is_erased_is_in_no_file() {
     let folder = tempfile::tempdir().expect("folder");
     let database = Database::open(&folder.path().join("orrery.db")).await.expect("opened");
-    let canary = "zebra-canary-7391";
     let mut gone = tenant("ten_gone", 1);
-    gone.name = canary.into();
+    gone.name = "zebra-canary-7391".into();
     database.create_tenant(&gone).await.expect("created");
     let mut named = key("key_gone", "ten_gone", 1);
-    named.name = format!("key of {canary}");
+    named.name = "key of zebra-canary-7391".into();
     database.create_key(&named).await.expect("created");
-    let found = || {
-        let files = std::fs::read_dir(folder.path()).expect("listed").map(|entry| entry.expect("entry").path());
-        files
-            .filter(|path| {
-                let bytes = std::fs::read(path).expect("read");
-                bytes.windows(canary.len()).any(|window| window == canary.as_bytes())
-            })
-            .count()
-    };
-    assert!(found() > 0, "the search finds what is there");
-    database.erase_tenant(&tenant_id("ten_gone"), 9).await.expect("erased");
-    assert_eq!(found(), 0);
+    let mut secret = wrapped("ten_gone", 1);
+    secret.wrapped = b"wrapped-canary".to_vec();
+    let in_hex = "777261707065642d63616e617279";
+    database.add_data_key(&secret).await.expect("added");
+    for text in ["zebra-canary-7391", in_hex] {
+        assert!(files_with(folder.path(), text) > 0, "the search finds what is there: {text}");
+    }
+    database.shred_data_keys(&gone.id, 8).await.expect("shredded");
+    assert_eq!(files_with(folder.path(), in_hex), 0);
+    database.erase_tenant(&gone.id, 9).await.expect("erased");
+    assert_eq!(files_with(folder.path(), "zebra-canary-7391"), 0);
+}
+
+/// While another process reads, old pages stay in the log: the caller is told, and calls again.
+#[tokio::test]
+async fn an_erasure_that_is_not_finished_says_so() {
+    let folder = tempfile::tempdir().expect("folder");
+    let path = folder.path().join("orrery.db");
+    let database = Database::open(&path).await.expect("opened");
+    database.create_tenant(&tenant("ten_gone", 1)).await.expect("created");
+    let mut reader = other(&path).await;
+    sqlx::raw_sql("BEGIN; SELECT * FROM tenants").execute(&mut reader).await.expect("reads");
+    let result = database.erase_tenant(&tenant_id("ten_gone"), 9).await;
+    assert!(matches!(result, Err(Error::Unavailable(_))), "{result:?}");
+    assert!(database.tenant(&tenant_id("ten_gone")).await.expect("read").erased_at_ms.is_some());
+    reader.close().await.expect("closed");
+    database.erase_tenant(&tenant_id("ten_gone"), 9).await.expect("finished");
+    assert_eq!(files_with(folder.path(), "Tenant ten_gone"), 0);
 }

@@ -1,4 +1,5 @@
 //! Integration tests of the store. `conformance` is the suite that every implementation passes.
 
+mod audit;
 mod conformance;
 mod database;

@@ -1,10 +1,12 @@
 //! What every implementation of the store does. Each test is one function that runs over all of them; a new
 //! implementation is one more entry in [`on_all`].
 
+pub mod audit;
 mod changes;
 mod keys;
 mod ledger;
 mod prices;
+pub mod secrets;
 mod tenants;
 
 use orrery_store::{Database, Error, Key, KeyId, Limits, Memory, Outcome, Role, Store, Tenant, TenantId, UsageRow};
