@@ -120,7 +120,7 @@ impl Default for AuditQuery {
 /// An action and its row are two transactions. Append first, then act: a row about what then failed does less harm than
 /// an action without one.
 #[async_trait]
-pub trait Audit: Send + Sync {
+pub trait Audit: std::fmt::Debug + Send + Sync {
     /// Appends a row behind the last one, durably.
     ///
     /// # Errors

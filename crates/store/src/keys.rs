@@ -71,7 +71,7 @@ names!(
 
 /// The keys. Contract as for [`Tenants`](crate::Tenants), but [`touch_keys`](Keys::touch_keys) is no change.
 #[async_trait]
-pub trait Keys: Send + Sync {
+pub trait Keys: std::fmt::Debug + Send + Sync {
     /// Adds a key, not yet used and not revoked, whatever these fields say.
     ///
     /// # Errors

@@ -192,7 +192,7 @@ pub struct Spent {
 
 /// The ledger. Rows come and stay; nothing changes or removes one.
 #[async_trait]
-pub trait Ledger: Send + Sync {
+pub trait Ledger: std::fmt::Debug + Send + Sync {
     /// Appends rows in one transaction: all, or on an error none. Durable when it returns. A row whose id is there
     /// already is passed over, so that a caller that does not know whether it was written can send it again. Returns
     /// how many were new. The tenant need not exist: what was served is billed.

@@ -10,7 +10,9 @@
 #![warn(missing_docs)]
 
 mod audit;
+mod blobs;
 mod changes;
+mod crypt;
 mod database;
 mod error;
 mod id;
@@ -21,11 +23,14 @@ mod names;
 mod prices;
 mod secrets;
 mod tenants;
+mod vault;
 
 pub use audit::{
     AUDIT_ROWS_MAX, Audit, AuditEntry, AuditFault, AuditHead, AuditQuery, AuditRow, AuditVerdict, DETAILS_BYTES_MAX,
 };
+pub use blobs::{BlobId, Blobs, Pieces};
 pub use changes::Changes;
+pub use crypt::MasterKey;
 pub use database::{Database, SCHEMA_VERSION};
 pub use error::{Error, Result};
 pub use id::{ID_BYTES_MAX, KeyId, TenantId};
@@ -39,6 +44,8 @@ pub use secrets::{Secrets, WrappedKey};
 pub use tenants::{
     COUNT_MAX, Limits, NAME_BYTES_MAX, Redaction, RedactionMode, Tenant, Tenants, WEIGHT_DEFAULT, WEIGHT_MAX,
 };
+
+pub use vault::{Stored, Vault};
 
 /// All concerns of metadata. An `Arc<dyn Store>` turns into an `Arc<dyn Keys>` or another one by itself.
 pub trait Store: Tenants + Keys + Prices + Ledger + Audit + Secrets + Changes {}

@@ -55,7 +55,7 @@ impl Price {
 
 /// The price list, one row for a model; a model without one is free. Contract as for [`Tenants`](crate::Tenants).
 #[async_trait]
-pub trait Prices: Send + Sync {
+pub trait Prices: std::fmt::Debug + Send + Sync {
     /// Adds or replaces a model's price. What is in the ledger keeps its cost.
     ///
     /// # Errors

@@ -33,7 +33,7 @@ impl WrappedKey {
 
 /// Wrapped data keys. Contract as for [`Tenants`](crate::Tenants), but none of it counts as a change.
 #[async_trait]
-pub trait Secrets: Send + Sync {
+pub trait Secrets: std::fmt::Debug + Send + Sync {
     /// Adds a data key.
     ///
     /// # Errors

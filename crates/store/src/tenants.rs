@@ -132,7 +132,7 @@ names!(RedactionMode, "mode of redaction", Off = "off", Mask = "mask", Refuse = 
 /// Contract: every call is one transaction, and durable when it returns `Ok`. A change adds to
 /// [`Changes::changes`](crate::Changes::changes), as it is seen by every process.
 #[async_trait]
-pub trait Tenants: Send + Sync {
+pub trait Tenants: std::fmt::Debug + Send + Sync {
     /// Adds a tenant.
     ///
     /// # Errors
