@@ -13,6 +13,8 @@ const BUSY: Duration = Duration::from_secs(5);
 /// Tries to connect while another process makes the file, with a pause of [`CONNECT_PAUSE`] between them.
 const CONNECT_TRIES: usize = 50;
 const CONNECT_PAUSE: Duration = Duration::from_millis(50);
+/// What SQLite needs to open a database: its file of shared memory.
+const PROBE_BYTES: usize = 32 * 1024;
 /// What the write-ahead log is cut to after a checkpoint.
 const LOG_BYTES: &str = "16777216";
 /// Faults that [`integrity`] names.
@@ -54,13 +56,36 @@ pub(super) fn reader_options(writer: &SqliteConnectOptions) -> SqliteConnectOpti
 
 /// Connects. The change to the write-ahead log needs the file for itself, and does not wait for that.
 pub(super) async fn connect(options: &SqliteConnectOptions) -> Result<SqliteConnection> {
+    const DOING: &str = "opening the database";
+    let mut result = options.connect().await;
     for _ in 1..CONNECT_TRIES {
-        match options.connect().await {
-            Err(error) if is_busy(&error) => tokio::time::sleep(CONNECT_PAUSE).await,
-            other => return other.map_err(failed("opening the database")),
+        match &result {
+            Err(error) if is_busy(error) => tokio::time::sleep(CONNECT_PAUSE).await,
+            _ => break,
         }
+        result = options.connect().await;
     }
-    options.connect().await.map_err(failed("opening the database"))
+    match result {
+        Err(error) if may_be_full(&error) && is_full(options.get_filename()).await => Err(Error::full(DOING)),
+        result => result.map_err(failed(DOING)),
+    }
+}
+
+/// Whether SQLite has given another name to what may be a full disk: the files beside the database cannot be made.
+fn may_be_full(error: &sqlx::Error) -> bool {
+    matches!(code(error) & 0xff, 10 | 14)
+}
+
+/// Whether there is no space beside the database, found by taking some.
+async fn is_full(path: &Path) -> bool {
+    let mut probe = path.as_os_str().to_owned();
+    probe.push(".space");
+    let taken = tokio::task::spawn_blocking(move || {
+        let taken = std::fs::write(&probe, [0; PROBE_BYTES]);
+        let _ = std::fs::remove_file(&probe);
+        taken
+    });
+    matches!(taken.await, Ok(Err(error)) if matches!(Error::disk("", &error), Error::Full(_)))
 }
 
 /// Reads the whole file.
@@ -101,18 +126,16 @@ pub(super) fn failed(doing: &'static str) -> impl FnOnce(sqlx::Error) -> Error {
 
 /// SQLite's result codes: the low byte is the kind, the rest the detail (<https://www.sqlite.org/rescode.html>).
 fn of_code(doing: &str, error: &sqlx::Error) -> Error {
-    const SHM_SIZE: i32 = 10 | (19 << 8);
-    match (code(error), code(error) & 0xff) {
-        // A full disk, and the same when the file of shared memory is to grow.
-        (_, 13) | (SHM_SIZE, _) => Error::full(doing),
+    match code(error) & 0xff {
+        13 => Error::full(doing),
         // Busy, locked.
-        (_, 5 | 6) => Error::Unavailable(format!("{doing}: another process holds the database; try again")),
+        5 | 6 => Error::Unavailable(format!("{doing}: another process holds the database; try again")),
         // Read-only, a fault of the disk, cannot open.
-        (_, 8 | 10 | 14) => Error::Unavailable(format!("{doing}: {error}; see to the disk and the file's permissions")),
+        8 | 10 | 14 => Error::Unavailable(format!("{doing}: {error}; see to the disk and the file's permissions")),
         // Corrupt, no database.
-        (_, 11 | 26) => Error::Corrupt(format!("{doing}: {error}; restore a copy")),
+        11 | 26 => Error::Corrupt(format!("{doing}: {error}; restore a copy")),
         // A constraint: the callers look for the cases that they expect before they write.
-        (_, 19) => Error::Conflict(format!("{doing}: {error}")),
+        19 => Error::Conflict(format!("{doing}: {error}")),
         _ => Error::Internal { message: format!("{doing}: {error}"), source: None },
     }
 }

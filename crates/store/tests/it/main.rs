@@ -3,4 +3,6 @@
 mod audit;
 mod conformance;
 mod database;
+#[cfg(target_os = "linux")]
+mod faults;
 mod vault;
