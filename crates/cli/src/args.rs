@@ -51,6 +51,8 @@ pub enum Command {
     List(List),
     /// Remove models from the data folder
     Rm(Remove),
+    /// Make, list, show and revoke keys
+    Key(Key),
     /// Talk to a model
     Chat(Chat),
     /// Measure a server's latency and throughput under load
@@ -98,6 +100,9 @@ pub struct Serve {
     /// Address to listen on; port 0 takes a free port [default: 127.0.0.1:8080]
     #[arg(long, value_name = "HOST:PORT")]
     pub listen: Option<String>,
+    /// Ask for no keys: whoever reaches the server may do everything. On this machine's own addresses only
+    #[arg(long)]
+    pub no_auth: bool,
     #[command(flatten)]
     pub engine: EngineFlags,
     /// Requests that may wait for a model; one more is answered with 429 [default: 1024]
@@ -137,14 +142,78 @@ pub struct Remove {
     pub models: Vec<String>,
 }
 
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  orrery key show
+  orrery key create --name ci --role inference
+  orrery key create --name team-a --tenant ten_0123456789abcdef --expires 90d
+  orrery key list
+  orrery key revoke key_0123456789abcdef
+
+These work on the data folder, also while a server runs on it: it takes a change over within a second.")]
+pub struct Key {
+    #[command(subcommand)]
+    pub what: KeyCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum KeyCommand {
+    /// Print the first key of the data folder
+    Show,
+    /// Make a key and print it; it cannot be printed again
+    Create(KeyCreate),
+    /// List the keys, without their texts
+    List(KeyList),
+    /// Revoke a key for good
+    Revoke(KeyRevoke),
+}
+
+#[derive(Debug, Args)]
+pub struct KeyCreate {
+    /// A name for people
+    #[arg(long, value_name = "NAME", default_value = "")]
+    pub name: String,
+    /// platform_admin, tenant_admin, developer or inference
+    #[arg(long, value_name = "ROLE", default_value = "inference")]
+    pub role: String,
+    /// Whose key it is [default: the first tenant's]
+    #[arg(long, value_name = "ID")]
+    pub tenant: Option<String>,
+    /// After how long it expires, such as 12h or 90d [default: never]
+    #[arg(long, value_name = "TIME")]
+    pub expires: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct KeyList {
+    /// Of this tenant alone
+    #[arg(long, value_name = "ID")]
+    pub tenant: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct KeyRevoke {
+    /// Ids as `orrery key list` shows them
+    #[arg(value_name = "ID", required = true)]
+    pub ids: Vec<String>,
+}
+
 /// Which server a client command talks to.
 #[derive(Debug, Default, Args)]
 pub struct Target {
     /// Server with an OpenAI-compatible API, such as https://host or http://host:8000/v1
     #[arg(long, value_name = "URL")]
     pub url: Option<String>,
-    /// Key for the server of --url [default: $OPENAI_API_KEY]
-    #[arg(long, value_name = "KEY", requires = "url", hide_default_value = true)]
+    /// Key for the server [default: $OPENAI_API_KEY for the server of --url; else $ORRERY_API_KEY, or the first key of the
+    /// data folder]
+    #[arg(long, value_name = "KEY", hide_default_value = true)]
     pub api_key: Option<String>,
 }
 
@@ -346,6 +415,7 @@ impl Arguments {
         match &self.command {
             Command::Serve(serve) => {
                 layers.flag("--listen", "server.listen", serve.listen.clone())?;
+                layers.flag("--no-auth", "server.auth", serve.no_auth.then_some(false))?;
                 layers.flag("--queue-max", "engine.queue_max", serve.queue_max)?;
                 layers.flag("--grace-ms", "server.grace_ms", serve.grace_ms)?;
                 serve.engine.lay(layers)
@@ -361,7 +431,7 @@ impl Arguments {
             }
             Command::Bench(bench) => bench.engine.lay(layers),
             Command::Eval(Eval { what: Evaluation::Perplexity(perplexity) }) => perplexity.engine.lay(layers),
-            Command::Pull(_) | Command::List(_) | Command::Rm(_) | Command::Completions(_) => Ok(()),
+            Command::Key(_) | Command::Pull(_) | Command::List(_) | Command::Rm(_) | Command::Completions(_) => Ok(()),
         }
     }
 }

@@ -27,6 +27,8 @@ pub struct Settings {
     pub log: Log,
     /// `HOST:PORT`; not resolved yet.
     pub listen: String,
+    /// Ask for keys.
+    pub auth: bool,
     pub server: orrery_server::Settings,
     /// Models, sources and engines; at least one model.
     pub platform: orrery_platform::Settings,
@@ -76,6 +78,7 @@ impl Settings {
         Ok(Self {
             log: log(layers)?,
             listen: listen(layers)?,
+            auth: layers.boolean("server.auth"),
             server: server(layers)?,
             platform: platform(layers, environment)?,
         })

@@ -3,7 +3,8 @@
 use crate::config::Settings;
 use crate::progress;
 use anyhow::Context as _;
-use orrery_platform::Platform;
+use orrery_platform::accounts::{Keys, Opened};
+use orrery_platform::{Accounts, Platform};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::net::TcpListener;
@@ -14,19 +15,39 @@ use tokio::task::JoinHandle;
 pub struct Server {
     pub address: SocketAddr,
     pub platform: Arc<Platform>,
+    /// The key of a server that serves this process alone.
+    pub key: Option<String>,
     shutdown: oneshot::Sender<()>,
     task: JoinHandle<std::io::Result<()>>,
 }
 
 impl Server {
-    /// Binds `listen`, then starts loading the models.
+    /// Binds, then opens the accounts of the data folder and starts loading the models. The first key comes too, when this
+    /// is the first start.
     ///
     /// # Errors
-    /// The address cannot be had, or a setting does not work on this machine.
-    pub async fn start(listen: &str, settings: &Settings) -> anyhow::Result<Self> {
-        let listener = bind(listen).await?;
+    /// The address cannot be had, a setting does not work on this machine, or the database cannot be opened.
+    pub async fn start(settings: &Settings) -> anyhow::Result<(Self, Option<String>)> {
+        let listener = bind(&settings.listen).await?;
         let address = listener.local_addr().context("cannot read the address of the socket")?;
-        let platform = Platform::start(settings.platform.clone())?;
+        anyhow::ensure!(
+            settings.auth || address.ip().is_loopback(),
+            "without keys (--no-auth) the server listens on this machine alone, and {address} can be reached from others; \
+             take an address such as 127.0.0.1:8080, or ask for keys"
+        );
+        let keys = if settings.auth { Keys::Asked } else { Keys::NotAsked };
+        let Opened { accounts, first_key } = Accounts::open(&settings.platform.data_dir, keys).await?;
+        Ok((Self::run(listener, settings, accounts, None)?, first_key))
+    }
+
+    fn run(
+        listener: TcpListener,
+        settings: &Settings,
+        accounts: Arc<Accounts>,
+        key: Option<String>,
+    ) -> anyhow::Result<Self> {
+        let address = listener.local_addr().context("cannot read the address of the socket")?;
+        let platform = Platform::start(settings.platform.clone(), accounts)?;
         let (shutdown, stopped) = oneshot::channel();
         let stopped = async move {
             // A dropped sender stops the server too.
@@ -34,15 +55,17 @@ impl Server {
         };
         let task =
             tokio::spawn(orrery_server::serve(Arc::clone(&platform), listener, settings.server.clone(), stopped));
-        Ok(Self { address, platform, shutdown, task })
+        Ok(Self { address, platform, key, shutdown, task })
     }
 
-    /// Starts on a free loopback port, shows the progress of loading, and waits until the models are ready.
+    /// Starts on a free loopback port for this process alone (its key is new, and its accounts are gone with it), shows the
+    /// progress of loading, and waits until the models are ready.
     ///
     /// # Errors
     /// As [`Server::start`], or a model cannot be loaded.
     pub async fn ready(settings: &Settings) -> anyhow::Result<Self> {
-        let server = Self::start("127.0.0.1:0", settings).await?;
+        let (accounts, key) = Accounts::ephemeral().await?;
+        let server = Self::run(bind("127.0.0.1:0").await?, settings, accounts, Some(key))?;
         progress::loading(&server.platform).await?;
         Ok(server)
     }

@@ -16,7 +16,9 @@ mod progress;
 mod signals;
 mod size;
 mod sse;
+mod table;
 mod target;
+mod time;
 
 use anyhow::Context as _;
 use args::{Arguments, Bench, Command, Evaluation, Measured};
@@ -56,6 +58,7 @@ async fn dispatch(command: Command, settings: Settings) -> anyhow::Result<()> {
         Command::Pull(pull) => commands::pull::run(&pull, &settings).await,
         Command::List(list) => commands::list::run(&list, &settings).await,
         Command::Rm(remove) => commands::rm::run(&remove, &settings).await,
+        Command::Key(key) => commands::key::run(key.what, &settings).await,
         Command::Chat(chat) => commands::chat::run(chat, settings).await,
         Command::Bench(Bench { what: Some(Measured::Engine(engine)), .. }) => {
             commands::bench::engine::run(&engine, settings).await

@@ -2,11 +2,12 @@
 //! own.
 
 use crate::args::{EngineFlags, Target};
-use crate::client::Client;
+use crate::client::{Client, Refused};
 use crate::config::{Settings, environment};
 use crate::failure::Usage;
 use crate::local::Server;
 use anyhow::Context as _;
+use orrery_platform::Accounts;
 use std::time::Duration;
 
 /// A server that is ready, and the model to use.
@@ -48,13 +49,18 @@ pub async fn find(target: &Target, engine: &EngineFlags, mut settings: Settings)
         };
         return Ok(Ready { client, model, own: None });
     }
-    if let Some((client, model)) = running(&settings.listen, wanted).await? {
+    let key = target.api_key.clone().or_else(|| environment("ORRERY_API_KEY")).filter(|key| !key.is_empty());
+    let key = match key {
+        Some(key) => Some(key),
+        None => Accounts::first_key(&settings.platform.data_dir)?,
+    };
+    if let Some((client, model)) = running(&settings.listen, key, wanted).await? {
         eprintln!("using the server at {}, model {model}", client.url());
         return Ok(Ready { client, model, own: None });
     }
     settings.platform.models.truncate(1);
     let server = Server::ready(&settings).await?;
-    let client = Client::new(&server.url(), None)?;
+    let client = Client::new(&server.url(), server.key.clone())?;
     let model = first_model(&client).await?;
     eprintln!("started an engine for {model}");
     Ok(Ready { client, model, own: Some(server) })
@@ -66,13 +72,26 @@ async fn first_model(client: &Client) -> anyhow::Result<String> {
 }
 
 /// A server at the configured address that has the wanted model (any, if none is wanted). Waits while it is loading.
-async fn running(listen: &str, wanted: Option<&String>) -> anyhow::Result<Option<(Client, String)>> {
+async fn running(
+    listen: &str,
+    key: Option<String>,
+    wanted: Option<&String>,
+) -> anyhow::Result<Option<(Client, String)>> {
     const PROBE: Duration = Duration::from_millis(1500);
     const LOADING_MAX: Duration = Duration::from_secs(600);
     let address = listen.replace("0.0.0.0:", "127.0.0.1:").replace("[::]:", "[::1]:");
-    let client = Client::new(&format!("http://{address}"), None)?;
+    let client = Client::new(&format!("http://{address}"), key)?;
     let Ok((mut status, _)) = client.get("/health", PROBE).await else { return Ok(None) };
-    let Ok(models) = client.models(PROBE).await else { return Ok(None) };
+    let models = match client.models(PROBE).await {
+        Ok(models) => models,
+        // It is a server that could serve, if it had the right key: to start another one beside it would only hide that.
+        Err(error) if error.downcast_ref::<Refused>().is_some_and(|refused| refused.status == 401) => {
+            return Err(
+                error.context(format!("the server at {} wants another key; give it with --api-key", client.url()))
+            );
+        }
+        Err(_) => return Ok(None),
+    };
     let model = match wanted {
         Some(wanted) => models.into_iter().find(|model| model == wanted),
         None => models.into_iter().next(),
@@ -100,6 +119,6 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("bound").to_string();
         drop(listener);
-        assert!(running(&address, None).await.expect("no error").is_none());
+        assert!(running(&address, None, None).await.expect("no error").is_none());
     }
 }

@@ -1,6 +1,6 @@
 //! Permission to run a model: no use case runs without an [`Admission`], and only this module makes one.
 
-use crate::Error;
+use crate::{Error, Principal};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -11,6 +11,14 @@ const RETRY_AFTER_S: u64 = 1;
 #[derive(Debug)]
 pub struct Admission {
     gate: Arc<Gate>,
+    by: Principal,
+}
+
+impl Admission {
+    /// Who was admitted.
+    pub fn by(&self) -> &Principal {
+        &self.by
+    }
 }
 
 impl Drop for Admission {
@@ -42,7 +50,7 @@ impl Gate {
         Arc::new(Self { limit, state: Mutex::default(), idle: Notify::new() })
     }
 
-    pub(crate) fn admit(self: &Arc<Self>) -> Result<Admission, Error> {
+    pub(crate) fn admit(self: &Arc<Self>, by: Principal) -> Result<Admission, Error> {
         let mut state = self.state();
         if state.draining {
             return Err(Error::Unavailable("the server is shutting down".into()));
@@ -53,7 +61,7 @@ impl Gate {
             return Err(Error::Overloaded { message, retry_after_s: RETRY_AFTER_S });
         }
         state.out += 1;
-        Ok(Admission { gate: self.clone() })
+        Ok(Admission { gate: self.clone(), by })
     }
 
     pub(crate) fn start_draining(&self) {
@@ -87,22 +95,27 @@ impl Gate {
 mod tests {
     use super::*;
 
-    #[test]
-    fn permits_are_counted_and_come_back() {
-        let gate = Gate::new(2);
-        let first = gate.admit().expect("first");
-        let _second = gate.admit().expect("second");
-        assert!(matches!(gate.admit(), Err(Error::Overloaded { retry_after_s: 1, .. })));
+    async fn somebody() -> Principal {
+        let (accounts, key) = crate::Accounts::ephemeral().await.expect("accounts");
+        accounts.authenticate(Some(&key)).expect("a good key")
+    }
+
+    #[tokio::test]
+    async fn permits_are_counted_and_come_back() {
+        let (gate, by) = (Gate::new(2), somebody().await);
+        let first = gate.admit(by.clone()).expect("first");
+        let _second = gate.admit(by.clone()).expect("second");
+        assert!(matches!(gate.admit(by.clone()), Err(Error::Overloaded { retry_after_s: 1, .. })));
         drop(first);
-        let _third = gate.admit().expect("a permit came back");
+        let _third = gate.admit(by).expect("a permit came back");
     }
 
     #[tokio::test]
     async fn draining_refuses_and_waits_for_the_last_permit() {
-        let gate = Gate::new(2);
-        let permit = gate.admit().expect("permit");
+        let (gate, by) = (Gate::new(2), somebody().await);
+        let permit = gate.admit(by.clone()).expect("permit");
         gate.start_draining();
-        assert!(matches!(gate.admit(), Err(Error::Unavailable(_))));
+        assert!(matches!(gate.admit(by), Err(Error::Unavailable(_))));
         assert!(!gate.wait_idle(Duration::ZERO).await);
         let waiter = tokio::spawn({
             let gate = gate.clone();

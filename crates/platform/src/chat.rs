@@ -3,7 +3,7 @@
 //! Must not know: wire types. Start at [`Platform::chat`].
 
 use crate::pull::blocking;
-use crate::{Admission, Error, Platform};
+use crate::{Admission, Error, Platform, Principal};
 use orrery_engine::{Generation, Handle, Request, Sampling};
 use sha2::{Digest, Sha256};
 use std::collections::VecDeque;
@@ -11,9 +11,6 @@ use std::time::Duration;
 
 /// Texts of more bytes are tokenised off the async workers.
 const INLINE_BYTES_MAX: usize = 4096;
-
-/// Until there are tenants, everybody is the same one.
-const TENANT: &str = "";
 
 /// What chat and completion have in common. `server` checks the ranges of OpenAI's API, the engine the model's limits.
 #[derive(Debug, Clone, PartialEq)]
@@ -203,7 +200,7 @@ impl Reply {
 
 impl Platform {
     /// Starts a chat: the messages are rendered by the model's template. `admission` must live as long as the reply.
-    pub async fn chat(&self, _admission: &Admission, request: ChatRequest) -> Result<Reply, Error> {
+    pub async fn chat(&self, admission: &Admission, request: ChatRequest) -> Result<Reply, Error> {
         if request.messages.is_empty() {
             return Err(Error::BadInput {
                 param: Some("messages"),
@@ -214,11 +211,11 @@ impl Platform {
         let bytes = request.messages.iter().map(|message| message.content.len()).sum();
         let messages = engine_messages(&request.messages);
         let tokens = on_text(&handle, bytes, move |handle| handle.chat_prompt(&messages).map_err(engine_error)).await?;
-        start(handle, tokens, None, request.generate, None).map_err(of_messages)
+        start(handle, admission, tokens, None, request.generate, None).map_err(of_messages)
     }
 
     /// Starts a text completion. `admission` must live as long as the reply.
-    pub async fn complete(&self, _admission: &Admission, request: CompletionRequest) -> Result<Reply, Error> {
+    pub async fn complete(&self, admission: &Admission, request: CompletionRequest) -> Result<Reply, Error> {
         let handle = self.handle(&request.model)?;
         let (tokens, text) = match request.prompt {
             Prompt::Tokens(tokens) => (tokens, None),
@@ -229,7 +226,7 @@ impl Platform {
                 .await?
             }
         };
-        start(handle, tokens, text, request.generate, request.prompt_logprobs)
+        start(handle, admission, tokens, text, request.generate, request.prompt_logprobs)
     }
 }
 
@@ -248,6 +245,7 @@ async fn on_text<T: Send + 'static>(
 
 fn start(
     handle: Handle,
+    admission: &Admission,
     tokens: Vec<u32>,
     text: Option<String>,
     generate: Generate,
@@ -255,7 +253,7 @@ fn start(
 ) -> Result<Reply, Error> {
     // The engine refuses a prompt that leaves no room, with its own numbers.
     let room = handle.shape().context.saturating_sub(tokens.len()).max(1);
-    let request = engine_request(tokens.clone(), generate, prompt_logprobs, room);
+    let request = engine_request(admission.by(), tokens.clone(), generate, prompt_logprobs, room);
     let generation = handle.submit(request).map_err(engine_error)?;
     let prompt_text = match text {
         Some(text) => text,
@@ -264,7 +262,13 @@ fn start(
     Ok(Reply { prompt_text, prompt_tokens: tokens, handle, generation, ended: false })
 }
 
-fn engine_request(prompt: Vec<u32>, generate: Generate, prompt_logprobs: Option<usize>, room: usize) -> Request {
+fn engine_request(
+    by: &Principal,
+    prompt: Vec<u32>,
+    generate: Generate,
+    prompt_logprobs: Option<usize>,
+    room: usize,
+) -> Request {
     Request {
         prompt,
         max_tokens: generate.max_tokens.unwrap_or(room),
@@ -285,7 +289,7 @@ fn engine_request(prompt: Vec<u32>, generate: Generate, prompt_logprobs: Option<
         ignore_eos: generate.ignore_eos,
         logprobs: generate.logprobs,
         prompt_logprobs,
-        cache_salt: cache_salt(TENANT, generate.cache_salt.as_deref()),
+        cache_salt: cache_salt(by.tenant_id(), generate.cache_salt.as_deref()),
         priority: generate.priority,
     }
 }

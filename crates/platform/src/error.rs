@@ -13,6 +13,12 @@ pub enum Error {
     NotFound(String),
     #[error("{0}")]
     Conflict(String),
+    /// No key, or one that is not good any more.
+    #[error("{0}")]
+    Unauthenticated(String),
+    /// The key's role does not allow it.
+    #[error("{0}")]
+    Forbidden(String),
     #[error("{message}")]
     Overloaded { message: String, retry_after_s: u64 },
     /// Loading, draining, or a source that cannot be reached.
@@ -48,5 +54,21 @@ impl Error {
 
     pub(crate) fn internal(message: impl Into<String>) -> Self {
         Self::Internal { message: message.into(), source: None }
+    }
+}
+
+impl From<orrery_store::Error> for Error {
+    fn from(error: orrery_store::Error) -> Self {
+        use orrery_store::Error as From;
+        match error {
+            From::BadInput(message) => Self::bad_input(message),
+            From::NotFound(message) => Self::NotFound(message),
+            From::Conflict(message) => Self::Conflict(message),
+            From::Full(message) => Self::NoSpace(message),
+            From::Unavailable(message) => Self::Unavailable(message),
+            From::NewerDatabase { .. } | From::Corrupt(_) | From::MasterKey { .. } | From::Internal { .. } => {
+                Self::Internal { message: error.to_string(), source: Some(Box::new(error)) }
+            }
+        }
     }
 }

@@ -4,6 +4,8 @@
 
 #![forbid(unsafe_code)]
 
+pub mod access;
+pub mod accounts;
 pub mod admission;
 pub mod catalogue;
 pub mod chat;
@@ -17,6 +19,8 @@ pub mod sources;
 pub mod stats;
 pub mod store;
 
+pub use access::Action;
+pub use accounts::{Accounts, Principal};
 pub use admission::Admission;
 pub use catalogue::{Catalogue, DEFAULT_MODEL};
 pub use chat::{

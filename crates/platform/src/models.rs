@@ -6,7 +6,7 @@ use crate::admission::Gate;
 use crate::catalogue::Catalogue;
 use crate::pull::{Puller, blocking, unix_seconds};
 use crate::sources::{Progress, SourceSettings, Step};
-use crate::{Admission, Error, ModelStats, Reference};
+use crate::{Accounts, Admission, Error, ModelStats, Principal, Reference};
 use orrery_engine::{Engine, Handle, Load, LoadError, Settings as EngineSettings};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -108,6 +108,7 @@ pub type Loader =
 
 /// The running service. Shared by all handlers.
 pub struct Platform {
+    accounts: Arc<Accounts>,
     slots: Vec<Arc<Slot>>,
     gate: Arc<Gate>,
     loading: Mutex<Vec<JoinHandle<()>>>,
@@ -131,12 +132,17 @@ struct Running {
 
 impl Platform {
     /// Checks the references, starts loading the models in the background and returns at once. Needs a tokio runtime.
-    pub fn start(settings: Settings) -> Result<Arc<Self>, Error> {
-        Self::start_with(settings, Catalogue::embedded()?, Arc::new(Engine::load))
+    pub fn start(settings: Settings, accounts: Arc<Accounts>) -> Result<Arc<Self>, Error> {
+        Self::start_with(settings, accounts, Catalogue::embedded()?, Arc::new(Engine::load))
     }
 
     /// The same with a catalogue and a loader of the caller's own.
-    pub fn start_with(settings: Settings, catalogue: Catalogue, loader: Arc<Loader>) -> Result<Arc<Self>, Error> {
+    pub fn start_with(
+        settings: Settings,
+        accounts: Arc<Accounts>,
+        catalogue: Catalogue,
+        loader: Arc<Loader>,
+    ) -> Result<Arc<Self>, Error> {
         if settings.models.is_empty() {
             return Err(Error::bad_input("no model is named; name one, such as smollm2"));
         }
@@ -165,8 +171,15 @@ impl Platform {
                 }
             })
         });
-        let loading = Mutex::new(tasks.collect());
-        Ok(Arc::new(Self { slots, gate: Gate::new(settings.admissions_max), loading }))
+        let mut tasks: Vec<JoinHandle<()>> = tasks.collect();
+        tasks.push(accounts.watch());
+        let loading = Mutex::new(tasks);
+        Ok(Arc::new(Self { accounts, slots, gate: Gate::new(settings.admissions_max), loading }))
+    }
+
+    /// Who may use the service.
+    pub fn accounts(&self) -> &Arc<Accounts> {
+        &self.accounts
     }
 
     pub fn models(&self) -> Vec<ModelInfo> {
@@ -201,8 +214,9 @@ impl Platform {
     }
 
     /// Takes a permit; refused with `Unavailable` while draining and `Overloaded` past the limit.
-    pub fn admit(&self) -> Result<Admission, Error> {
-        self.gate.admit()
+    pub fn admit(&self, by: Principal) -> Result<Admission, Error> {
+        by.check(crate::Action::Infer)?;
+        self.gate.admit(by)
     }
 
     /// Engine statistics by model id, of the models that are ready.
@@ -241,6 +255,7 @@ impl Platform {
         for task in loading {
             task.abort();
         }
+        self.accounts.note_used().await;
         for slot in &self.slots {
             let engine = slot.stop();
             if let Some(engine) = engine

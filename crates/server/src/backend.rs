@@ -5,7 +5,10 @@
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::{BoxStream, StreamExt, unfold};
-use orrery_platform::{ChatMessage, ChatRequest, CompletionRequest, Error, Event, ModelInfo, ModelStats, Platform};
+use orrery_platform::{
+    Accounts, ChatMessage, ChatRequest, CompletionRequest, Error, Event, ModelInfo, ModelStats, Platform, Principal,
+};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A generation that has been accepted. Dropping `events` cancels it.
@@ -19,11 +22,13 @@ pub struct Running {
 /// The use cases behind the routes. Each method that can wait returns a future; none blocks, but for the three that
 /// work on text (`tokenize`, `tokenize_chat`, `detokenize`), which the routes call off the async workers.
 pub trait Backend: Send + Sync + 'static {
+    /// Who may use the service.
+    fn accounts(&self) -> &Arc<Accounts>;
     fn models(&self) -> Vec<ModelInfo>;
     fn is_ready(&self) -> bool;
     fn stats(&self) -> Vec<ModelStats>;
-    fn chat(&self, request: ChatRequest) -> BoxFuture<'_, Result<Running, Error>>;
-    fn complete(&self, request: CompletionRequest) -> BoxFuture<'_, Result<Running, Error>>;
+    fn chat(&self, by: &Principal, request: ChatRequest) -> BoxFuture<'_, Result<Running, Error>>;
+    fn complete(&self, by: &Principal, request: CompletionRequest) -> BoxFuture<'_, Result<Running, Error>>;
     fn tokenize(&self, model: &str, text: &str, add_special: bool) -> Result<Vec<u32>, Error>;
     fn tokenize_chat(&self, model: &str, messages: &[ChatMessage]) -> Result<Vec<u32>, Error>;
     fn detokenize(&self, model: &str, tokens: &[u32]) -> Result<String, Error>;
@@ -34,6 +39,10 @@ pub trait Backend: Send + Sync + 'static {
 }
 
 impl Backend for Platform {
+    fn accounts(&self) -> &Arc<Accounts> {
+        Platform::accounts(self)
+    }
+
     fn models(&self) -> Vec<ModelInfo> {
         Platform::models(self)
     }
@@ -46,17 +55,19 @@ impl Backend for Platform {
         Platform::stats(self)
     }
 
-    fn chat(&self, request: ChatRequest) -> BoxFuture<'_, Result<Running, Error>> {
+    fn chat(&self, by: &Principal, request: ChatRequest) -> BoxFuture<'_, Result<Running, Error>> {
+        let by = by.clone();
         Box::pin(async move {
-            let admission = self.admit()?;
+            let admission = self.admit(by)?;
             let reply = Platform::chat(self, &admission, request).await?;
             Ok(running(admission, reply))
         })
     }
 
-    fn complete(&self, request: CompletionRequest) -> BoxFuture<'_, Result<Running, Error>> {
+    fn complete(&self, by: &Principal, request: CompletionRequest) -> BoxFuture<'_, Result<Running, Error>> {
+        let by = by.clone();
         Box::pin(async move {
-            let admission = self.admit()?;
+            let admission = self.admit(by)?;
             let reply = Platform::complete(self, &admission, request).await?;
             Ok(running(admission, reply))
         })

@@ -111,6 +111,16 @@ impl ApiError {
         Self::new(StatusCode::REQUEST_TIMEOUT, INVALID, Some("request_timeout"), message)
     }
 
+    /// 401: no key, or one that is not good.
+    pub fn unauthenticated(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, INVALID, Some("invalid_api_key"), message)
+    }
+
+    /// 404: an object of ours, not a model.
+    pub fn not_found(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, INVALID, Some("not_found"), message)
+    }
+
     pub fn unavailable(message: impl Into<String>) -> Self {
         let error = Self::new(StatusCode::SERVICE_UNAVAILABLE, SERVER, Some("service_unavailable"), message);
         Self { retry_after_ms: Some(UNAVAILABLE_RETRY_MS), ..error }
@@ -147,6 +157,10 @@ impl From<Error> for ApiError {
             Error::NotFound(message) => {
                 Self::new(StatusCode::NOT_FOUND, INVALID, Some("model_not_found"), message).with_param("model")
             }
+            Error::Unauthenticated(message) => Self::unauthenticated(message),
+            Error::Forbidden(message) => {
+                Self::new(StatusCode::FORBIDDEN, "permission_error", Some("insufficient_permissions"), message)
+            }
             Error::Conflict(message) => Self::new(StatusCode::CONFLICT, INVALID, Some("conflict"), message),
             Error::Overloaded { message, retry_after_s } => {
                 let kind = "rate_limit_error";
@@ -169,6 +183,9 @@ impl From<Error> for ApiError {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let mut response = (self.status, axum::Json(self.to_body())).into_response();
+        if self.status == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
         if let Some(ms) = self.retry_after_ms {
             let headers = response.headers_mut();
             headers.insert(header::RETRY_AFTER, HeaderValue::from(ms.div_ceil(1_000)));
@@ -197,6 +214,8 @@ mod tests {
         let long = Error::TooLong { param: "messages", message: "x".into() };
         check(long, 400, INVALID, Some("context_length_exceeded"), Some("messages"));
         check(Error::NotFound("x".into()), 404, INVALID, Some("model_not_found"), Some("model"));
+        check(Error::Unauthenticated("x".into()), 401, INVALID, Some("invalid_api_key"), None);
+        check(Error::Forbidden("x".into()), 403, "permission_error", Some("insufficient_permissions"), None);
         check(Error::Conflict("x".into()), 409, INVALID, Some("conflict"), None);
         check(Error::NoSpace("x".into()), 507, SERVER, Some("insufficient_storage"), None);
         let busy = Error::Overloaded { message: "x".into(), retry_after_s: 3 };

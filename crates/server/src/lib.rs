@@ -4,6 +4,7 @@
 //! endpoint, and `wire`, which reads requests and makes answers.
 #![forbid(unsafe_code)]
 
+mod auth;
 pub mod backend;
 mod bare;
 mod body;

@@ -4,8 +4,8 @@ use crate::args::Perplexity;
 use crate::config::Settings;
 use crate::progress;
 use anyhow::Context as _;
-use orrery_platform::Platform;
 use orrery_platform::evaluate::PerplexityRequest;
+use orrery_platform::{Accounts, Platform};
 use std::io::Write as _;
 use std::time::Instant;
 
@@ -17,7 +17,9 @@ pub async fn run(perplexity: Perplexity, mut settings: Settings) -> anyhow::Resu
     let path = &perplexity.text;
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read the text {}", path.display()))?;
     settings.platform.models.truncate(1);
-    let platform = Platform::start(settings.platform)?;
+    let (accounts, key) = Accounts::ephemeral().await?;
+    let by = accounts.authenticate(Some(&key))?;
+    let platform = Platform::start(settings.platform, accounts)?;
     progress::loading(&platform).await?;
     let model = platform.models().into_iter().next().context("no model is loaded")?.id;
     let start = Instant::now();
@@ -29,7 +31,7 @@ pub async fn run(perplexity: Perplexity, mut settings: Settings) -> anyhow::Resu
         bar.set_length(all as u64);
         bar.set_position(done as u64);
     };
-    let result = platform.perplexity(&platform.admit()?, request, &show).await?;
+    let result = platform.perplexity(&platform.admit(by)?, request, &show).await?;
     bar.finish_and_clear();
     let seconds = start.elapsed().as_secs_f64();
     let mut out = std::io::stdout().lock();

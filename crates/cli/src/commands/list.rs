@@ -3,6 +3,7 @@
 use crate::args::List;
 use crate::config::Settings;
 use crate::size;
+use crate::table::table;
 use orrery_platform::{Catalogue, Store, StoredModel};
 use serde_json::{Value, json};
 use std::io::Write as _;
@@ -44,27 +45,4 @@ pub async fn run(list: &List, settings: &Settings) -> anyhow::Result<()> {
 fn row(model: &StoredModel) -> [String; 4] {
     let licence = model.manifest.licence.clone().unwrap_or_else(|| "unknown".to_owned());
     [model.manifest.name.clone(), size::show(model.bytes), licence, "pulled".to_owned()]
-}
-
-/// Rows with columns under each other.
-fn table(rows: &[[String; 4]]) -> Vec<String> {
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let widths: [usize; 4] = std::array::from_fn(width);
-    let line = |row: &[String; 4]| {
-        let cells: Vec<String> = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
-        cells.join("  ").trim_end().to_owned()
-    };
-    rows.iter().map(line).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn columns_stand_under_each_other() {
-        let row = |cells: [&str; 4]| cells.map(str::to_owned);
-        let lines = table(&[row(["NAME", "SIZE", "LICENCE", "STATE"]), row(["a-long-name", "1 B", "MIT", "pulled"])]);
-        assert_eq!(lines, ["NAME         SIZE  LICENCE  STATE", "a-long-name  1 B   MIT      pulled"]);
-    }
 }

@@ -12,9 +12,15 @@ use std::io::Write as _;
 /// The address cannot be had, or a model cannot be had or loaded.
 pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let mut signals = Signals::listen()?;
-    let server = Server::start(&settings.listen, &settings).await?;
+    let (server, first_key) = Server::start(&settings).await?;
     let url = server.url();
     say(&format!("listening on {url}"))?;
+    if let Some(key) = first_key {
+        say(&format!("the first key (a platform admin's, shown this once; `orrery key show` prints it): {key}"))?;
+    }
+    if !settings.auth {
+        eprintln!("no keys are asked for: whoever reaches {url} may do everything");
+    }
     let loaded = tokio::select! {
         result = progress::loading(&server.platform) => Some(result),
         () = signals.next() => None,
@@ -22,7 +28,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     match loaded {
         Some(Ok(())) => {
             let models: Vec<String> = server.platform.models().into_iter().map(|model| model.id).collect();
-            say(&ready(&url, &models))?;
+            say(&ready(&url, &models, settings.auth))?;
             signals.next().await;
         }
         Some(Err(error)) => {
@@ -39,10 +45,11 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     server.stop().await
 }
 
-fn ready(url: &str, models: &[String]) -> String {
+fn ready(url: &str, models: &[String], auth: bool) -> String {
     let model = models.first().map_or("", String::as_str);
+    let key = if auth { "-H \"Authorization: Bearer $(orrery key show)\" " } else { "" };
     format!(
-        "ready: {}\n\nTry it:\n  curl {url}/v1/chat/completions -H 'Content-Type: application/json' \\\n    \
+        "ready: {}\n\nTry it:\n  curl {url}/v1/chat/completions {key}-H 'Content-Type: application/json' \\\n    \
          -d '{{\"model\":\"{model}\",\"messages\":[{{\"role\":\"user\",\"content\":\"Why is the sky blue?\"}}]}}'\n  \
          orrery chat",
         models.join(", ")
@@ -62,7 +69,8 @@ mod tests {
 
     #[test]
     fn the_curl_line_is_json() {
-        let text = ready("http://127.0.0.1:8080", &["a".to_owned(), "b".to_owned()]);
+        let text = ready("http://127.0.0.1:8080", &["a".to_owned(), "b".to_owned()], true);
+        assert!(text.contains("Bearer $(orrery key show)"));
         assert!(text.starts_with("ready: a, b\n"));
         let body = text.split('\'').nth(3).expect("quoted body");
         let body: serde_json::Value = serde_json::from_str(body).expect("JSON");

@@ -3,7 +3,7 @@
 use crate::{body, settings};
 use orrery_engine::LoadError;
 use orrery_platform::models::Loader;
-use orrery_platform::{Catalogue, Error, ModelState, Platform, Settings};
+use orrery_platform::{Accounts, Catalogue, Error, ModelState, Platform, Principal, Settings};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +16,13 @@ fn failing(message: &str) -> Arc<Loader> {
     })
 }
 
-fn start(data: &Path, models: Vec<String>, loader: Arc<Loader>) -> Result<Arc<Platform>, Error> {
+async fn accounts() -> (Arc<Accounts>, Principal) {
+    let (accounts, key) = Accounts::ephemeral().await.expect("accounts");
+    let by = accounts.authenticate(Some(&key)).expect("a good key");
+    (accounts, by)
+}
+
+async fn start(data: &Path, models: Vec<String>, loader: Arc<Loader>) -> Result<Arc<Platform>, Error> {
     let settings = Settings {
         data_dir: data.to_owned(),
         models,
@@ -24,7 +30,7 @@ fn start(data: &Path, models: Vec<String>, loader: Arc<Loader>) -> Result<Arc<Pl
         admissions_max: 1,
         ..Default::default()
     };
-    Platform::start_with(settings, Catalogue::embedded().expect("embedded"), loader)
+    Platform::start_with(settings, accounts().await.0, Catalogue::embedded().expect("embedded"), loader)
 }
 
 fn model(data: &Path, name: &str) -> String {
@@ -36,8 +42,9 @@ fn model(data: &Path, name: &str) -> String {
 #[tokio::test]
 async fn a_model_that_cannot_be_loaded_is_failed_with_its_reason() {
     let data = tempfile::tempdir().expect("folder");
-    let platform =
-        start(data.path(), vec![model(data.path(), "m.gguf")], failing("no such instruction set")).expect("started");
+    let platform = start(data.path(), vec![model(data.path(), "m.gguf")], failing("no such instruction set"))
+        .await
+        .expect("started");
     let error = platform.wait_ready().await.expect_err("failed");
     assert!(
         matches!(&error, Error::Unavailable(reason) if reason.contains("`m`") && reason.contains("no such instruction set")),
@@ -55,7 +62,7 @@ async fn a_model_that_cannot_be_loaded_is_failed_with_its_reason() {
 #[tokio::test]
 async fn a_missing_file_is_failed_too() {
     let data = tempfile::tempdir().expect("folder");
-    let platform = start(data.path(), vec!["./no/such/model.gguf".into()], failing("unused")).expect("started");
+    let platform = start(data.path(), vec!["./no/such/model.gguf".into()], failing("unused")).await.expect("started");
     let error = platform.wait_ready().await.expect_err("failed").to_string();
     assert!(error.contains("no/such/model.gguf"), "{error}");
 }
@@ -63,7 +70,7 @@ async fn a_missing_file_is_failed_too() {
 #[tokio::test]
 async fn an_unknown_model_is_not_found_and_what_is_served_is_told() {
     let data = tempfile::tempdir().expect("folder");
-    let platform = start(data.path(), vec![model(data.path(), "m.gguf")], failing("x")).expect("started");
+    let platform = start(data.path(), vec![model(data.path(), "m.gguf")], failing("x")).await.expect("started");
     let error = platform.detokenize("gpt-5", &[1]).expect_err("unknown");
     assert!(
         matches!(&error, Error::NotFound(message) if message.contains("`gpt-5`") && message.contains("served: m")),
@@ -75,7 +82,7 @@ async fn an_unknown_model_is_not_found_and_what_is_served_is_told() {
 async fn a_catalogues_model_is_found_by_its_aliases_too() {
     let data = tempfile::tempdir().expect("folder");
     // Nothing listens at port 1: the model is never there, but it is known.
-    let platform = start(data.path(), vec!["smollm2".into()], failing("x")).expect("started");
+    let platform = start(data.path(), vec!["smollm2".into()], failing("x")).await.expect("started");
     assert_eq!(platform.models()[0].id, "smollm2-135m-instruct");
     for name in ["smollm2-135m-instruct", "smollm2", "smollm2-135m"] {
         let error = platform.detokenize(name, &[1]).expect_err("not loaded");
@@ -89,7 +96,7 @@ async fn bad_settings_are_refused_at_once() {
     let data = tempfile::tempdir().expect("folder");
     let (one, other) = (model(data.path(), "m.gguf"), format!("{}/./m.gguf", data.path().display()));
     for (models, word) in [(vec![], "no model"), (vec![one, other], "`m`"), (vec!["a\0b".into()], "control")] {
-        let error = start(data.path(), models, failing("x")).err().expect("refused");
+        let error = start(data.path(), models, failing("x")).await.err().expect("refused");
         assert!(matches!(&error, Error::BadInput { message, .. } if message.contains(word)), "{error}");
     }
 }
@@ -109,7 +116,7 @@ async fn settings_that_this_machine_cannot_run_are_refused_before_a_download() {
         let mut settings = Settings { data_dir: data.path().to_owned(), ..Default::default() };
         edit(&mut settings);
         let catalogue = Catalogue::embedded().expect("embedded");
-        let error = Platform::start_with(settings, catalogue, failing("x")).err().expect("refused");
+        let error = Platform::start_with(settings, accounts().await.0, catalogue, failing("x")).err().expect("refused");
         assert!(matches!(&error, Error::BadInput { message, .. } if message.contains(part)), "{error}");
     }
     assert_eq!(std::fs::read_dir(data.path()).expect("folder").count(), 0, "nothing has been begun");
@@ -145,7 +152,8 @@ async fn what_is_set_reaches_the_engine() {
         draft_window: 11,
         ..Default::default()
     };
-    let platform = Platform::start_with(settings, Catalogue::embedded().expect("embedded"), loader).expect("started");
+    let catalogue = Catalogue::embedded().expect("embedded");
+    let platform = Platform::start_with(settings, accounts().await.0, catalogue, loader).expect("started");
     platform.wait_ready().await.expect_err("the loader refuses");
     let expected = orrery_engine::Settings {
         queue_max: 1,
@@ -169,11 +177,12 @@ async fn what_is_set_reaches_the_engine() {
 #[tokio::test]
 async fn admissions_are_bounded_and_draining_refuses() {
     let data = tempfile::tempdir().expect("folder");
-    let platform = start(data.path(), vec![model(data.path(), "m.gguf")], failing("x")).expect("started");
-    let permit = platform.admit().expect("permit");
-    assert!(matches!(platform.admit(), Err(Error::Overloaded { .. })));
+    let platform = start(data.path(), vec![model(data.path(), "m.gguf")], failing("x")).await.expect("started");
+    let by = accounts().await.1;
+    let permit = platform.admit(by.clone()).expect("permit");
+    assert!(matches!(platform.admit(by.clone()), Err(Error::Overloaded { .. })));
     assert!(!platform.drain(Duration::ZERO).await, "a permit is out");
     drop(permit);
-    assert!(matches!(platform.admit(), Err(Error::Unavailable(_))));
+    assert!(matches!(platform.admit(by.clone()), Err(Error::Unavailable(_))));
     assert!(platform.drain(Duration::from_secs(10)).await);
 }

@@ -8,9 +8,10 @@ use crate::sse::EventBody;
 use crate::state::App;
 use crate::wire::chat::{ChatBody, ChatChunk, ChatCompletion, ChatStream};
 use crate::wire::choices::Grid;
-use axum::Json;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
+use orrery_platform::Principal;
 use std::time::Instant;
 
 /// Answers a chat, whole or as a stream of `ChatChunk`s.
@@ -32,14 +33,18 @@ use std::time::Instant;
         (status = 503, description = "Loading or draining; see `retry-after`", body = ErrorBody),
     )
 )]
-pub async fn create(State(app): State<App>, request: Request) -> Result<Response, ApiError> {
+pub async fn create(
+    State(app): State<App>,
+    Extension(by): Extension<Principal>,
+    request: Request,
+) -> Result<Response, ApiError> {
     let arrived = Instant::now();
     let ChatBody { request, delivery } =
         ChatBody::read(read_object(request, &app.settings).await?, &app.settings.limits)?;
     let identity = identity(&app, "chatcmpl-", &request.model);
     let grid = Grid { prompts: 1, n: request.generate.n };
     let with_logprobs = request.generate.logprobs.is_some();
-    let running = app.backend.chat(request).await?;
+    let running = app.backend.chat(&by, request).await?;
     let observation = Observation::new(app.metrics.clone(), identity.model.clone(), arrived, grid.prompts, grid.n);
     let events = merge(vec![running.events]);
     if delivery.stream {

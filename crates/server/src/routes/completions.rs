@@ -7,9 +7,10 @@ use crate::metrics::Observation;
 use crate::sse::EventBody;
 use crate::state::App;
 use crate::wire::completion::{Completion, CompletionBody, CompletionChunk, CompletionStream, Shown};
-use axum::Json;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
+use orrery_platform::Principal;
 use std::time::Instant;
 
 /// Continues one or many prompts, whole or as a stream of `CompletionChunk`s.
@@ -31,7 +32,11 @@ use std::time::Instant;
         (status = 503, description = "Loading or draining; see `retry-after`", body = ErrorBody),
     )
 )]
-pub async fn create(State(app): State<App>, request: Request) -> Result<Response, ApiError> {
+pub async fn create(
+    State(app): State<App>,
+    Extension(by): Extension<Principal>,
+    request: Request,
+) -> Result<Response, ApiError> {
     let arrived = Instant::now();
     let body = CompletionBody::read(read_object(request, &app.settings).await?, &app.settings.limits)?;
     let identity = identity(&app, "cmpl-", &body.model);
@@ -41,7 +46,7 @@ pub async fn create(State(app): State<App>, request: Request) -> Result<Response
     let mut streams = Vec::new();
     for request in body.into_requests() {
         // The first refusal drops, and so cancels, those that came before it.
-        let running = app.backend.complete(request).await?;
+        let running = app.backend.complete(&by, request).await?;
         texts.push(running.prompt_text);
         streams.push(running.events);
     }

@@ -1,18 +1,27 @@
 //! One file for each endpoint. To add one: its file, its line in [`router`], its test file. The OpenAPI document is
 //! made of the same lines.
 
+mod audit;
+mod audit_verify;
 mod chat_completions;
 mod completions;
 mod detokenize;
 mod health;
 mod index;
+mod key;
+mod keys;
 mod metrics;
 mod model;
 mod models;
 mod not_built;
 mod openapi;
+mod price;
+mod prices;
 mod ready;
+mod tenant;
+mod tenants;
 mod tokenize;
+mod usage;
 
 use crate::error::ApiError;
 use crate::headers;
@@ -38,6 +47,15 @@ pub fn router(app: App) -> Router {
         .routes(routes!(model::retrieve))
         .routes(routes!(tokenize::tokenize))
         .routes(routes!(detokenize::detokenize))
+        .routes(routes!(keys::list, keys::create))
+        .routes(routes!(key::retrieve, key::change, key::revoke))
+        .routes(routes!(tenants::list, tenants::create))
+        .routes(routes!(tenant::retrieve, tenant::change, tenant::erase))
+        .routes(routes!(prices::list, prices::set))
+        .routes(routes!(price::remove))
+        .routes(routes!(usage::usage))
+        .routes(routes!(audit::list))
+        .routes(routes!(audit_verify::verify))
         .routes(routes!(health::health))
         .routes(routes!(ready::ready))
         .routes(routes!(metrics::metrics))
@@ -51,12 +69,21 @@ pub fn router(app: App) -> Router {
     router
         .fallback(not_built::fallback)
         .method_not_allowed_fallback(method_not_allowed)
+        .layer(from_fn_with_state(app.clone(), crate::auth::guard))
         .layer(from_fn_with_state(app.clone(), headers::observe))
         .with_state(app)
 }
 
 async fn method_not_allowed(request: Request) -> ApiError {
     ApiError::method_not_allowed(request.method().as_str(), &crate::state::printable(request.uri().path()))
+}
+
+/// What the platform refuses on routes of ours: what is not found there is no model.
+fn refused(error: orrery_platform::Error) -> ApiError {
+    match error {
+        orrery_platform::Error::NotFound(message) => ApiError::not_found(message),
+        other => other.into(),
+    }
 }
 
 fn identity(app: &App, prefix: &str, model: &str) -> Identity {

@@ -114,6 +114,23 @@ impl Fields {
         }
     }
 
+    /// The field is there, and null.
+    pub fn is_null(&self, name: &str) -> bool {
+        self.map.get(name).is_some_and(Value::is_null)
+    }
+
+    /// Refuses what was not read: for routes of our own, where no client of another server sends more.
+    pub fn finish(self) -> Result<(), ApiError> {
+        match self.map.iter().find(|(_, value)| !value.is_null()) {
+            None => Ok(()),
+            Some((name, _)) => {
+                let param = self.param(&crate::state::printable(name));
+                let message = format!("`{param}` is no field of this request.");
+                Err(ApiError::invalid(param, message))
+            }
+        }
+    }
+
     fn out_of_range(
         &self,
         name: &str,

@@ -3,6 +3,7 @@
 //! `fields` reads a JSON object and names the field at fault; `params` is the table of parameters, from which both the
 //! checks and the OpenAPI schemas come; `chat` and `completion` are the two request and response families.
 
+pub mod accounts;
 pub mod chat;
 pub mod chat_messages;
 pub mod choices;
@@ -12,6 +13,7 @@ pub mod fields;
 pub mod generate;
 pub mod not_built;
 pub mod params;
+pub mod query;
 pub mod usage;
 
 #[cfg(test)]

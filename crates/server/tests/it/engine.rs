@@ -2,7 +2,7 @@
 //! here: blocks after disconnects, and what users can send that a model or its template does not take.
 
 use crate::support::{Connection, PATIENCE, Response, check_error};
-use orrery_platform::{ModelStats, Platform, Settings as PlatformSettings};
+use orrery_platform::{Accounts, ModelStats, Platform, Settings as PlatformSettings};
 use orrery_server::Settings;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
@@ -23,6 +23,7 @@ struct Served {
     address: SocketAddr,
     platform: Arc<Platform>,
     model: String,
+    key: String,
     _data: TempDir,
 }
 
@@ -36,26 +37,31 @@ impl Served {
             ..PlatformSettings::default()
         };
         edit(&mut settings);
-        let platform = Platform::start(settings).expect("good settings");
+        let (accounts, key) = Accounts::ephemeral().await.expect("accounts");
+        let platform = Platform::start(settings, accounts).expect("good settings");
         platform.wait_ready().await.expect("a model");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");
         let model = platform.models()[0].id.clone();
         let forever = std::future::pending();
         tokio::spawn(orrery_server::serve(platform.clone(), listener, Settings::default(), forever));
-        Self { address, platform, model, _data: data }
+        Self { address, platform, model, key, _data: data }
+    }
+
+    async fn connect(&self) -> Connection {
+        Connection::open(self.address).await.with_key(&self.key)
     }
 
     async fn post(&self, path: &str, mut body: Value) -> Response {
         body["model"] = json!(self.model);
-        let mut connection = Connection::open(self.address).await;
+        let mut connection = self.connect().await;
         connection.request("POST", path, &[], body.to_string().as_bytes()).await
     }
 
     /// Sends a request and leaves its answer.
     async fn ask(&self, path: &str, mut body: Value) -> Connection {
         body["model"] = json!(self.model);
-        let mut connection = Connection::open(self.address).await;
+        let mut connection = self.connect().await;
         connection.send("POST", path, &[], body.to_string().as_bytes()).await;
         connection
     }
@@ -75,7 +81,7 @@ impl Served {
     }
 }
 
-/// What the issue allows between a disconnect and the blocks being free.
+/// What is allowed between a disconnect and the blocks being free.
 const FREED: Duration = Duration::from_millis(250);
 /// Sequences of the others: 16 requests with 8 choices each.
 const OTHERS: usize = 16 * 8;
@@ -213,7 +219,7 @@ async fn prompts_are_shared_only_under_one_salt() {
 async fn the_metrics_tell_where_the_time_went() {
     let served = Served::start(&fixture("llama-q4_0.gguf"), |_| {}).await;
     served.post(TEXT, json!({"prompt": "hello", "max_tokens": 20, "ignore_eos": true})).await;
-    let mut connection = Connection::open(served.address).await;
+    let mut connection = served.connect().await;
     let text = connection.request("GET", "/metrics", &[], b"").await.text();
     for name in ["queue", "prefill", "decode"] {
         let line = |what: &str| {

@@ -7,8 +7,8 @@ use crate::args::BenchEngine;
 use crate::config::Settings;
 use crate::progress;
 use anyhow::Context as _;
-use orrery_platform::Platform;
 use orrery_platform::measure::{Bounds, Timing, Workload};
+use orrery_platform::{Accounts, Platform, Principal};
 use serde_json::{Value, json};
 use std::io::Write as _;
 
@@ -83,11 +83,13 @@ struct Figures {
 pub async fn run(bench: &BenchEngine, mut settings: Settings) -> anyhow::Result<()> {
     settings.platform.models.truncate(1);
     let (isa, threads) = (settings.platform.isa.clone(), settings.platform.threads);
-    let platform = Platform::start(settings.platform)?;
+    let (accounts, key) = Accounts::ephemeral().await?;
+    let by = accounts.authenticate(Some(&key))?;
+    let platform = Platform::start(settings.platform, accounts)?;
     progress::loading(&platform).await?;
     let model = platform.models().into_iter().next().context("no model is loaded")?.id;
     let measured = tokio::select! {
-        measured = measure(bench, &platform, &model) => measured,
+        measured = measure(bench, &platform, by, &model) => measured,
         _ = tokio::signal::ctrl_c() => Err(crate::failure::Interrupted.into()),
     }?;
     let mut out = std::io::stdout().lock();
@@ -101,8 +103,8 @@ pub async fn run(bench: &BenchEngine, mut settings: Settings) -> anyhow::Result<
     Ok(())
 }
 
-async fn measure(bench: &BenchEngine, platform: &Platform, model: &str) -> anyhow::Result<Vec<Figures>> {
-    let admission = platform.admit()?;
+async fn measure(bench: &BenchEngine, platform: &Platform, by: Principal, model: &str) -> anyhow::Result<Vec<Figures>> {
+    let admission = platform.admit(by)?;
     let bounds = platform.bounds(model)?;
     let mut random = Random::new(bench.seed);
     let mut measured: Vec<Figures> = COLUMNS.iter().map(|column| Figures::new(column, bounds)).collect();

@@ -4,8 +4,8 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::{self, BoxStream, StreamExt};
 use orrery_platform::chat::{Logprob, PromptToken, TokenLogprobs};
 use orrery_platform::{
-    ChatMessage, ChatRequest, CompletionRequest, Error, Event, FinishReason, Generate, ModelInfo, ModelState,
-    ModelStats, Prompt, Timings, Usage,
+    Accounts, ChatMessage, ChatRequest, CompletionRequest, Error, Event, FinishReason, Generate, ModelInfo, ModelState,
+    ModelStats, Principal, Prompt, Timings, Usage,
 };
 use orrery_server::backend::{Backend, Running};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -33,11 +33,17 @@ pub struct Scripted {
     draining: AtomicBool,
     /// The last generation asked for.
     pub seen: Mutex<Option<Generate>>,
+    pub accounts: Arc<Accounts>,
+    /// The first key: a platform admin's.
+    pub key: String,
 }
 
-impl Default for Scripted {
-    fn default() -> Self {
+impl Scripted {
+    pub async fn new() -> Self {
+        let (accounts, key) = Accounts::ephemeral().await.expect("accounts");
         Self {
+            accounts,
+            key,
             running: watch::Sender::new(0),
             release: Arc::new(Semaphore::new(0)),
             unready: AtomicBool::new(false),
@@ -198,6 +204,10 @@ fn answer(generate: &Generate) -> Answer {
 }
 
 impl Backend for Scripted {
+    fn accounts(&self) -> &Arc<Accounts> {
+        &self.accounts
+    }
+
     fn models(&self) -> Vec<ModelInfo> {
         let model = |id: &str, state, context| ModelInfo { id: id.to_owned(), created: 1_700_000_000, state, context };
         let mut models = vec![model("tiny", ModelState::Ready, Some(64))];
@@ -227,7 +237,7 @@ impl Backend for Scripted {
         }]
     }
 
-    fn chat(&self, request: ChatRequest) -> BoxFuture<'_, Result<Running, Error>> {
+    fn chat(&self, _by: &Principal, request: ChatRequest) -> BoxFuture<'_, Result<Running, Error>> {
         let script = request.messages.last().map(|message| message.content.clone()).unwrap_or_default();
         Box::pin(async move {
             Self::check_model(&request.model)?;
@@ -235,7 +245,7 @@ impl Backend for Scripted {
         })
     }
 
-    fn complete(&self, request: CompletionRequest) -> BoxFuture<'_, Result<Running, Error>> {
+    fn complete(&self, _by: &Principal, request: CompletionRequest) -> BoxFuture<'_, Result<Running, Error>> {
         let script = match &request.prompt {
             Prompt::Text(text) => text.clone(),
             Prompt::Tokens(tokens) => format!("{tokens:?}"),

@@ -10,6 +10,7 @@ use super::PATIENCE;
 
 pub struct Connection {
     pub stream: TcpStream,
+    key: Option<String>,
     received: Vec<u8>,
 }
 
@@ -51,7 +52,13 @@ impl Response {
 impl Connection {
     pub async fn open(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).await.expect("a listening server");
-        Self { stream, received: Vec::new() }
+        Self { stream, key: None, received: Vec::new() }
+    }
+
+    /// Requests bring this key from now on, unless they bring one of their own.
+    pub fn with_key(mut self, key: &str) -> Self {
+        self.key = Some(key.to_owned());
+        self
     }
 
     /// Sends a request and reads the whole answer.
@@ -64,6 +71,11 @@ impl Connection {
         let mut head = format!("{method} {path} HTTP/1.1\r\nhost: test\r\n");
         if !body.is_empty() {
             head.push_str(&format!("content-length: {}\r\n", body.len()));
+        }
+        if let Some(key) = &self.key
+            && !headers.iter().any(|(name, _)| *name == "authorization")
+        {
+            head.push_str(&format!("authorization: Bearer {key}\r\n"));
         }
         for (name, value) in headers {
             head.push_str(&format!("{name}: {value}\r\n"));

@@ -31,7 +31,7 @@ impl Server {
     }
 
     pub async fn with(settings: Settings) -> Self {
-        let backend = Arc::new(Scripted::default());
+        let backend = Arc::new(Scripted::new().await);
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");
         let (stop, stopped) = oneshot::channel::<()>();
@@ -54,7 +54,13 @@ impl Server {
         tokio::time::timeout(PATIENCE, self.task).await.expect("in time").expect("no panic").expect("no error");
     }
 
+    /// A connection whose requests bring the first key, unless they bring one of their own.
     pub async fn connect(&self) -> Connection {
+        self.stranger().await.with_key(&self.backend.key)
+    }
+
+    /// A connection whose requests bring no key.
+    pub async fn stranger(&self) -> Connection {
         Connection::open(self.address).await
     }
 

@@ -1,0 +1,89 @@
+//! All keys, tenants and prices in memory, so that no request waits for the database.
+//!
+//! A key is found by the sha256 of its text, so how long a search takes says nothing about any key's text.
+
+use super::principal::Principal;
+use super::{key_text, now_ms};
+use crate::Error;
+use orrery_store::{Key, KeyId, Price, Store, Tenant, TenantId};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+#[derive(Debug, Default)]
+struct Snapshot {
+    changes: u64,
+    keys: HashMap<[u8; 32], (Arc<Key>, Arc<Tenant>)>,
+    prices: HashMap<String, Price>,
+}
+
+/// What requests are checked against.
+#[derive(Debug, Default)]
+pub(super) struct Keyring {
+    snapshot: RwLock<Arc<Snapshot>>,
+    /// When keys were last used, not yet written down.
+    used: Mutex<HashMap<KeyId, i64>>,
+}
+
+impl Keyring {
+    /// Reads everything again if something changed, whoever changed it.
+    pub async fn refresh(&self, store: &dyn Store) -> Result<(), Error> {
+        // Read first: a change in between is seen again at the next look.
+        let changes = store.changes().await?;
+        if changes != 0 && changes == self.snapshot().changes {
+            return Ok(());
+        }
+        let tenants: HashMap<TenantId, Arc<Tenant>> =
+            store.tenants().await?.into_iter().map(|tenant| (tenant.id.clone(), Arc::new(tenant))).collect();
+        let with_tenant = |key: Key| Some((key.hash, (Arc::new(key.clone()), tenants.get(&key.tenant)?.clone())));
+        let keys = store.keys(None).await?.into_iter().filter_map(with_tenant).collect();
+        let prices = store.prices().await?.into_iter().map(|price| (price.model.clone(), price)).collect();
+        let fresh = Arc::new(Snapshot { changes, keys, prices });
+        *self.snapshot.write().unwrap_or_else(PoisonError::into_inner) = fresh;
+        Ok(())
+    }
+
+    fn snapshot(&self) -> Arc<Snapshot> {
+        self.snapshot.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// # Errors
+    /// `Unauthenticated`, with what is wrong with the key.
+    pub fn authenticate(&self, text: &str) -> Result<Principal, Error> {
+        let refuse = |message: &str| Err(Error::Unauthenticated(message.to_owned()));
+        if !key_text::is_well_formed(text) {
+            return refuse("this is no key of this service: one begins with `orr_` and has 42 characters");
+        }
+        let snapshot = self.snapshot();
+        let Some((key, tenant)) = snapshot.keys.get(&key_text::hash(text)) else {
+            return refuse("this key is not known here; make one with `orrery key create`");
+        };
+        let now = now_ms();
+        if key.revoked_at_ms.is_some() {
+            return refuse("this key was revoked; use another one");
+        }
+        if key.expires_at_ms.is_some_and(|end| end <= now) {
+            return refuse("this key has expired; ask for a new one");
+        }
+        if tenant.suspended || tenant.erased_at_ms.is_some() {
+            return refuse("this key's tenant is suspended; ask the operator of this service");
+        }
+        self.used.lock().unwrap_or_else(PoisonError::into_inner).insert(key.id.clone(), now);
+        Ok(Principal::of_key(tenant.clone(), key.clone()))
+    }
+
+    /// The price of a model; free where there is none.
+    pub fn price(&self, model: &str) -> Price {
+        let free = || Price { model: model.to_owned(), input_nano: 0, cached_nano: 0, output_nano: 0 };
+        self.snapshot().prices.get(model).cloned().unwrap_or_else(free)
+    }
+
+    /// Writes down when keys were last used.
+    pub async fn note_used(&self, store: &dyn Store) -> Result<(), Error> {
+        let used: Vec<(KeyId, i64)> =
+            std::mem::take(&mut *self.used.lock().unwrap_or_else(PoisonError::into_inner)).into_iter().collect();
+        if used.is_empty() {
+            return Ok(());
+        }
+        Ok(store.touch_keys(&used).await?)
+    }
+}

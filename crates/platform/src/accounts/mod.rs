@@ -1,0 +1,225 @@
+//! Tenants and their keys: who may use the service, and the use cases of those who manage that.
+//!
+//! Must not know: HTTP. Start at [`Accounts::open`] and [`Accounts::authenticate`].
+
+mod first;
+mod key_text;
+mod keyring;
+mod keys;
+mod prices;
+mod principal;
+mod report;
+mod tenants;
+
+pub use keys::{KeyChange, KeyInfo, NewKey};
+pub use prices::PriceInfo;
+pub use principal::Principal;
+pub use report::{AuditInfo, AuditPage, AuditVerdict, UsageInfo, UsageRequest};
+pub use tenants::{LimitsInfo, TenantChange, TenantInfo};
+
+use crate::Error;
+use keyring::Keyring;
+use orrery_store::{AuditEntry, Database, Key, KeyId, Limits, Memory, Price, Role, Store, Tenant, TenantId};
+use serde_json::{Map, Value};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::task::JoinHandle;
+
+/// How often a running server looks whether another process changed a key: well within the second in which a revoked
+/// key has to be dead.
+const LOOK: Duration = Duration::from_millis(400);
+/// How many looks pass between two writings of last uses.
+const LOOKS_PER_NOTE: u32 = 25;
+/// The file of the metadata in the data folder.
+const DATABASE: &str = "orrery.db";
+
+/// The accounts of one data folder.
+#[derive(Debug)]
+pub struct Accounts {
+    store: Arc<dyn Store>,
+    keyring: Keyring,
+    /// Who comes without a key, where keys are not asked for.
+    anybody: Option<Principal>,
+}
+
+/// Whether a request has to bring a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keys {
+    Asked,
+    /// Whoever comes is a platform admin of the first tenant; a good key still counts.
+    NotAsked,
+}
+
+/// What [`Accounts::open`] found or made.
+#[derive(Debug)]
+pub struct Opened {
+    pub accounts: Arc<Accounts>,
+    /// The first key, when this was the first start. It is shown this once; the data folder keeps it too.
+    pub first_key: Option<String>,
+}
+
+impl Accounts {
+    /// Opens the accounts of a data folder. The first time, the tenant `default` and a key for a platform admin are made.
+    ///
+    /// # Errors
+    /// The database is of a later version, damaged or cannot be read; the disk is full.
+    pub async fn open(data_dir: &Path, keys: Keys) -> Result<Opened, Error> {
+        std::fs::create_dir_all(data_dir).map_err(|error| Error::disk("cannot make the data folder", error))?;
+        let store: Arc<dyn Store> = Arc::new(Database::open(&data_dir.join(DATABASE)).await?);
+        let first_key = first::ensure(store.as_ref(), Some(data_dir)).await?;
+        let accounts = Self::over(store, keys).await?;
+        Ok(Opened { accounts, first_key })
+    }
+
+    /// Accounts that are gone with the process, for tests and for engines that serve nobody else; with their first key.
+    ///
+    /// # Errors
+    /// The system gives no random numbers.
+    pub async fn ephemeral() -> Result<(Arc<Self>, String), Error> {
+        let store: Arc<dyn Store> = Arc::new(Memory::new());
+        let key = first::ensure(store.as_ref(), None).await?.ok_or_else(|| Error::internal("a store was not new"))?;
+        Ok((Self::over(store, Keys::Asked).await?, key))
+    }
+
+    async fn over(store: Arc<dyn Store>, keys: Keys) -> Result<Arc<Self>, Error> {
+        let mut accounts = Self { store, keyring: Keyring::default(), anybody: None };
+        accounts.keyring.refresh(accounts.store.as_ref()).await?;
+        if keys == Keys::NotAsked {
+            accounts.anybody = Some(accounts.local("anybody").await?);
+        }
+        Ok(Arc::new(accounts))
+    }
+
+    /// The first key of a data folder, if it is kept there.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn first_key(data_dir: &Path) -> Result<Option<String>, Error> {
+        first::read(data_dir)
+    }
+
+    /// Keeps up with other processes, until the task is aborted.
+    pub fn watch(self: &Arc<Self>) -> JoinHandle<()> {
+        let accounts = self.clone();
+        tokio::spawn(async move {
+            let mut looks = 0;
+            loop {
+                tokio::time::sleep(LOOK).await;
+                looks += 1;
+                if let Err(error) = accounts.keyring.refresh(accounts.store.as_ref()).await {
+                    tracing::warn!(%error, "cannot see whether keys have changed; the known ones stay");
+                }
+                if looks % LOOKS_PER_NOTE == 0 {
+                    accounts.note_used().await;
+                }
+            }
+        })
+    }
+
+    /// Writes down when keys were last used. What cannot be written is passed over: it is of no consequence.
+    pub async fn note_used(&self) {
+        if let Err(error) = self.keyring.note_used(self.store.as_ref()).await {
+            tracing::warn!(%error, "cannot write down when keys were last used");
+        }
+    }
+
+    /// Whose key this is.
+    ///
+    /// # Errors
+    /// `Unauthenticated`: there is none, or it is nobody's, revoked, expired or suspended.
+    pub fn authenticate(&self, key: Option<&str>) -> Result<Principal, Error> {
+        let found = match key {
+            Some(key) => self.keyring.authenticate(key),
+            None => Err(Error::Unauthenticated(
+                "a key is needed: send the header `Authorization: Bearer KEY`; `orrery key show` prints the first one"
+                    .into(),
+            )),
+        };
+        match &self.anybody {
+            Some(anybody) => Ok(found.unwrap_or_else(|_| anybody.clone())),
+            None => found,
+        }
+    }
+
+    /// Who stands for the person at the command line, who owns the data folder.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn operator(&self) -> Result<Principal, Error> {
+        self.local("operator").await
+    }
+
+    async fn local(&self, name: &'static str) -> Result<Principal, Error> {
+        let tenant = self.store.tenant(&TenantId::first()).await?;
+        let key = Key {
+            id: name.parse()?,
+            tenant: tenant.id.clone(),
+            name: name.to_owned(),
+            hash: [0; 32],
+            hint: String::new(),
+            role: Role::PlatformAdmin,
+            limits: Limits::default(),
+            created_at_ms: now_ms(),
+            expires_at_ms: None,
+            last_used_at_ms: None,
+            revoked_at_ms: None,
+        };
+        Ok(Principal::of_key(Arc::new(tenant), Arc::new(key)))
+    }
+
+    pub(crate) fn price(&self, model: &str) -> Price {
+        self.keyring.price(model)
+    }
+
+    pub(crate) fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    /// Notes an action before it is done: one that cannot be noted is not done.
+    async fn note(
+        &self,
+        by: &Principal,
+        action: &'static str,
+        tenant: Option<&TenantId>,
+        subject: &str,
+        details: Map<String, Value>,
+    ) -> Result<(), Error> {
+        let entry = AuditEntry {
+            at_ms: now_ms(),
+            actor: by.actor.to_string(),
+            tenant: tenant.cloned(),
+            action: action.to_owned(),
+            subject: subject.to_owned(),
+            details,
+        };
+        self.store.append_audit(&entry).await?;
+        Ok(())
+    }
+
+    /// What was changed counts from now on, in this process at once.
+    async fn changed(&self) -> Result<(), Error> {
+        self.keyring.refresh(self.store.as_ref()).await
+    }
+
+    /// A live tenant that `by` may see.
+    async fn tenant_of(&self, by: &Principal, id: &TenantId) -> Result<Tenant, Error> {
+        by.check_tenant(id)?;
+        let tenant = self.store.tenant(id).await?;
+        if tenant.erased_at_ms.is_some() {
+            return Err(principal::unknown_tenant(id));
+        }
+        Ok(tenant)
+    }
+
+    /// A key that `by` may see.
+    async fn key_of(&self, by: &Principal, id: &KeyId) -> Result<Key, Error> {
+        let key = self.store.key(id).await?;
+        by.check_tenant(&key.tenant).map_err(|_| principal::unknown_key(id))?;
+        Ok(key)
+    }
+}
+
+pub(crate) fn now_ms() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}

@@ -1,0 +1,132 @@
+//! The door: which key may pass to which route. Nothing behind it runs, and no body is read, without a [`Principal`].
+//!
+//! [`DOORS`] lists every route. One that is not in it is for platform admins alone, and a test fails.
+
+use crate::error::ApiError;
+use crate::state::App;
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderMap, Method, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use orrery_platform::Action;
+
+/// Who may pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Door {
+    /// Everybody, without a key.
+    Open,
+    /// A key whose role allows this.
+    Key(Action),
+}
+
+/// Method, route and door.
+pub const DOORS: &[(&str, &str, Door)] = &[
+    ("GET", "/", Door::Open),
+    ("GET", "/health", Door::Open),
+    ("GET", "/ready", Door::Open),
+    ("GET", "/openapi.json", Door::Open),
+    ("GET", "/metrics", Door::Key(Action::ReadMetrics)),
+    ("GET", "/v1/models", Door::Key(Action::ReadModels)),
+    ("GET", "/v1/models/{id}", Door::Key(Action::ReadModels)),
+    ("POST", "/v1/chat/completions", Door::Key(Action::Infer)),
+    ("POST", "/v1/completions", Door::Key(Action::Infer)),
+    ("POST", "/tokenize", Door::Key(Action::Infer)),
+    ("POST", "/detokenize", Door::Key(Action::Infer)),
+    ("GET", "/v1/keys", Door::Key(Action::ReadKeys)),
+    ("POST", "/v1/keys", Door::Key(Action::ManageKeys)),
+    ("GET", "/v1/keys/{id}", Door::Key(Action::ReadKeys)),
+    ("POST", "/v1/keys/{id}", Door::Key(Action::ManageKeys)),
+    ("DELETE", "/v1/keys/{id}", Door::Key(Action::ManageKeys)),
+    ("GET", "/v1/tenants", Door::Key(Action::ReadTenant)),
+    ("POST", "/v1/tenants", Door::Key(Action::ManageTenants)),
+    ("GET", "/v1/tenants/{id}", Door::Key(Action::ReadTenant)),
+    ("POST", "/v1/tenants/{id}", Door::Key(Action::ManageTenants)),
+    ("DELETE", "/v1/tenants/{id}", Door::Key(Action::ManageTenants)),
+    ("GET", "/v1/prices", Door::Key(Action::ReadPrices)),
+    ("POST", "/v1/prices", Door::Key(Action::ManagePrices)),
+    ("DELETE", "/v1/prices/{model}", Door::Key(Action::ManagePrices)),
+    ("GET", "/v1/usage", Door::Key(Action::ReadUsage)),
+    ("GET", "/v1/audit", Door::Key(Action::ReadAudit)),
+    ("GET", "/v1/audit/verify", Door::Key(Action::ManageTenants)),
+];
+
+/// Wraps every route and the fallbacks: an unknown URL asks for a key too, and tells nothing without one.
+pub async fn guard(State(app): State<App>, mut request: Request, next: Next) -> Response {
+    let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
+    let door = route.as_deref().map(|route| door(request.method(), route));
+    if door == Some(Door::Open) {
+        return next.run(request).await;
+    }
+    let key = match bearer(request.headers()) {
+        Ok(key) => key,
+        Err(refused) => return refused.into_response(),
+    };
+    let principal = match app.backend.accounts().authenticate(key) {
+        Ok(principal) => principal,
+        Err(refused) => return ApiError::from(refused).into_response(),
+    };
+    if let Some(Door::Key(action)) = door
+        && let Err(refused) = principal.check(action)
+    {
+        return ApiError::from(refused).into_response();
+    }
+    request.extensions_mut().insert(principal);
+    next.run(request).await
+}
+
+fn door(method: &Method, route: &str) -> Door {
+    let method = if method == Method::HEAD { &Method::GET } else { method };
+    let found = DOORS.iter().find(|(of, path, _)| *of == method.as_str() && *path == route);
+    if let Some((_, _, door)) = found {
+        return *door;
+    }
+    // A method that a known route does not have is answered with 405, to whoever has a key.
+    match DOORS.iter().any(|(_, path, _)| *path == route) {
+        true => Door::Key(Action::ReadModels),
+        false => Door::Key(Action::ManageTenants),
+    }
+}
+
+/// The key of `Authorization: Bearer KEY`; `None` where there is no such header.
+fn bearer(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    let wrong = || ApiError::unauthenticated("The header `authorization` must be `Bearer KEY`, once.");
+    if values.next().is_some() {
+        return Err(wrong());
+    }
+    let (scheme, key) = value.to_str().ok().and_then(|text| text.split_once(' ')).ok_or_else(wrong)?;
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        return Err(wrong());
+    }
+    Ok(Some(key.trim()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_route_without_a_line_is_closed() {
+        assert_eq!(door(&Method::GET, "/v1/new"), Door::Key(Action::ManageTenants));
+        assert_eq!(door(&Method::HEAD, "/health"), Door::Open);
+        assert_eq!(door(&Method::DELETE, "/health"), Door::Key(Action::ReadModels));
+    }
+
+    #[test]
+    fn bearer_keys() {
+        let read = |values: &[&str]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(header::AUTHORIZATION, value.parse().expect("a header"));
+            }
+            bearer(&headers).map(|key| key.map(str::to_owned)).map_err(|error| error.status.as_u16())
+        };
+        assert_eq!(read(&[]), Ok(None));
+        assert_eq!(read(&["Bearer abc"]), Ok(Some("abc".into())));
+        assert_eq!(read(&["bearer  abc "]), Ok(Some("abc".into())));
+        for bad in [&["Basic abc"][..], &["Bearer"], &["abc"], &["Bearer a", "Bearer b"]] {
+            assert_eq!(read(bad), Err(401), "{bad:?}");
+        }
+    }
+}
