@@ -2,8 +2,9 @@
 
     python3 bench/redact/score.py sentences.jsonl ours.jsonl presidio.jsonl presidio.jsonl@0.4
 
-`@0.4` leaves out findings with a lower score. A finding is right if it is of the label's kind, covers the label wholly and is at most
-twice as long; each label counts once.
+`@0.4` leaves out findings with a lower score. A label is found (recall) if a finding of its kind covers it wholly and is at most twice
+as long. A finding is right (precision) if it overlaps a label of its kind and is at most twice as long: a tool that reports a part of
+something beside the whole is not blamed for it.
 """
 
 import collections
@@ -17,9 +18,13 @@ def read(name):
         yield [tuple(span[:3]) for span in json.loads(line) if len(span) < 4 or span[3] >= float(least or 0)]
 
 
-def right(found, label):
-    covers = found[0] == label[0] and found[1] <= label[1] and found[2] >= label[2]
-    return covers and found[2] - found[1] <= 2 * (label[2] - label[1])
+def overlaps(found, label):
+    meets = found[0] == label[0] and found[1] < label[2] and found[2] > label[1]
+    return meets and found[2] - found[1] <= 2 * (label[2] - label[1])
+
+
+def covers(found, label):
+    return overlaps(found, label) and found[1] <= label[1] and found[2] >= label[2]
 
 
 def score(sentences, findings, misses=None):
@@ -27,13 +32,13 @@ def score(sentences, findings, misses=None):
     for sentence, found in zip(sentences, findings, strict=True):
         found = sorted(set(found))
         for label in sentence["spans"]:
-            hit = any(right(f, label) for f in found)
+            hit = any(covers(f, label) for f in found)
             counts[label[0]][0] += 1
             counts[label[0]][1] += hit
             if misses is not None and not hit:
                 misses.append(("missed", label[0], sentence["text"]))
         for f in found:
-            good = any(right(f, label) for label in sentence["spans"])
+            good = any(overlaps(f, label) for label in sentence["spans"])
             counts[f[0]][2] += 1
             counts[f[0]][3] += good
             if misses is not None and not good:

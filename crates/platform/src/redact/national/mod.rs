@@ -21,6 +21,8 @@ enum Alone {
     Yes,
     /// If it is written with its separators.
     Parted,
+    /// If these are also alike: for numbers without a check digit.
+    Alike,
     /// Never.
     No,
 }
@@ -63,15 +65,15 @@ const TABLE: &[Row] = rows! {
     SePersonnummer "99999999_9999" se_personnummer Yes ["personnummer"]
     SePersonnummer "999999_9999" se_personnummer Parted ["personnummer"]
     SePersonnummer "999999+9999" se_personnummer Yes ["personnummer"]
-    BeNationalNumber "99~99~99~999~99" be_national_number Yes ["rijksregister" "registre national" "national number"]
-    PlPesel "99999999999" pl_pesel Yes ["pesel"]
+    BeNationalNumber "99~99~99~999~99" be_national_number Parted ["rijksregister" "registre national" "national number"]
     DeTaxId "99_999_999_999" de_tax_id Yes ["steuer-id" "steuerid" "steueridentifikationsnummer" "idnr" "identifikationsnummer" "tin" "tax id"]
+    PlPesel "99999999999" pl_pesel Yes ["pesel"]
     BrCpf "999~999~999~99" br_cpf Yes ["cpf"]
     InAadhaar "9999_9999_9999" in_aadhaar Yes ["aadhaar" "aadhar" "uidai"]
     UkNhs "999_999_9999" uk_nhs_english Yes ["nhs"]
     UkNhs "999_999_9999" uk_nhs Parted ["nhs" "chi"]
-    UsSsn "999~99~9999" us_ssn Parted ["ssn" "social security"]
-    UsItin "999_99_9999" us_itin Parted ["itin" "taxpayer"]
+    UsSsn "999~99~9999" us_ssn Alike ["ssn" "social security"]
+    UsItin "999_99_9999" us_itin Alike ["itin" "taxpayer"]
     AuTfn "999_999_999" au_tfn No ["tfn" "tax file"]
     CaSin "999_999_999" ca_sin Parted ["sin" "social insurance"]
     NlBsn "9999~99~999" nl_bsn Parted ["bsn" "burgerservicenummer" "sofinummer"]
@@ -89,6 +91,7 @@ pub(super) fn shaped(view: &View) -> Look<Option<Hit>> {
         let alone = match row.alone {
             Alone::Yes => true,
             Alone::Parted => read.parted,
+            Alone::Alike => read.parted && read.alike,
             Alone::No => false,
         };
         // One of many numbers in a row is none.
@@ -127,15 +130,17 @@ struct Read {
     text: [u8; LENGTH_MAX],
     length: usize,
     end: usize,
-    /// All of its separators are there, alike, and none is a line break.
+    /// All of its separators are there, and none is a line break.
     parted: bool,
+    /// They are the same.
+    alike: bool,
     /// One of them is.
     separated: bool,
 }
 
 /// Reads a shape from here on.
 fn read(view: &View, shape: &[u8]) -> Look<Option<Read>> {
-    let mut read = Read { text: [0; LENGTH_MAX], length: 0, end: 0, parted: true, separated: false };
+    let mut read = Read { text: [0; LENGTH_MAX], length: 0, end: 0, parted: true, alike: true, separated: false };
     let mut first = None;
     for &symbol in shape {
         let Some(byte) = view.byte(read.end)? else { return Ok(None) };
@@ -143,7 +148,8 @@ fn read(view: &View, shape: &[u8]) -> Look<Option<Read>> {
             let separator = b" -\n".contains(&byte) || symbol == b'~' && byte == b'.';
             read.end += usize::from(separator);
             read.separated |= separator;
-            read.parted &= separator && byte != b'\n' && *first.get_or_insert(byte) == byte;
+            read.parted &= separator && byte != b'\n';
+            read.alike &= *first.get_or_insert(byte) == byte;
             continue;
         }
         let fits = match symbol {

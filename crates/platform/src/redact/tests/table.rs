@@ -109,7 +109,7 @@ const FOUND: &[(Kind, &[&str])] = &[
     (Kind::InPan, &["PAN «ABCPE1234F»", "(«AAAPL1234C»)"]),
     (Kind::PlPesel, &["PESEL: «44051401359»"]),
     (Kind::NlBsn, &["BSN «111222333»", "«1112.22.333»"]),
-    (Kind::BeNationalNumber, &["«85.07.30-033.28»"]),
+    (Kind::BeNationalNumber, &["«85.07.30-033.28»", "rijksregister «85073003328»"]),
     (Kind::SePersonnummer, &["«811228-9874»", "«19811228-9874»", "«198112289874»", "«811228+9874»"]),
     (Kind::FiHetu, &["«131052-308T»"]),
     (Kind::BrCpf, &["«529.982.247-25»", "CPF «52998224725»"]),
