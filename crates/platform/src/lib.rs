@@ -14,6 +14,7 @@ pub mod evaluate;
 pub mod measure;
 pub mod models;
 pub mod pull;
+pub mod redact;
 pub mod reference;
 pub mod sources;
 pub mod stats;

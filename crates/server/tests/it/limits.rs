@@ -9,7 +9,8 @@ const CHAT: &str = "/v1/chat/completions";
 async fn a_body_that_announces_too_much_is_refused_before_it_comes() {
     let server = Server::start().await;
     let mut connection = server.connect().await;
-    connection.raw(b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: 1073741824\r\n\r\n").await;
+    connection.begin("POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: 1073741824\r\n").await;
+    connection.raw(b"\r\n").await;
     check_error(&connection.response().await, 413, Some("request_too_large"), None);
 }
 
@@ -24,7 +25,8 @@ async fn a_client_that_sends_it_anyway_still_reads_the_answer() {
 async fn a_chunked_body_is_cut_at_the_limit() {
     let server = Server::with(Settings { body_max_bytes: 1000, ..Settings::default() }).await;
     let mut connection = server.connect().await;
-    connection.raw(b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n").await;
+    connection.begin("POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n").await;
+    connection.raw(b"\r\n").await;
     for _ in 0..11 {
         connection.raw(format!("64\r\n{}\r\n", " ".repeat(100)).as_bytes()).await;
     }
@@ -43,7 +45,8 @@ async fn a_body_at_the_limit_passes() {
 async fn a_body_that_does_not_come_is_408() {
     let server = Server::with(Settings { body_timeout_ms: 50, ..Settings::default() }).await;
     let mut connection = server.connect().await;
-    connection.raw(b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\n{").await;
+    connection.begin("POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n").await;
+    connection.raw(b"\r\n{").await;
     check_error(&connection.response().await, 408, Some("request_timeout"), None);
 }
 
@@ -83,12 +86,12 @@ async fn headers_up_to_the_limits_pass() {
     let server = Server::with(Settings { headers_max: 10, header_max_bytes: 8192, ..Settings::default() }).await;
     // `host` is one of the ten.
     for (count, status) in [(9, 200), (10, 431)] {
-        let mut connection = server.connect().await;
+        let mut connection = server.stranger().await;
         let answer = connection.request("GET", "/", &vec![("a", "b"); count], b"").await;
         assert_eq!(answer.status, status, "{count}");
     }
     for (bytes, status) in [(8_000, 200), (8_192, 431)] {
-        let mut connection = server.connect().await;
+        let mut connection = server.stranger().await;
         let answer = connection.request("GET", "/", &[("a", &"b".repeat(bytes))], b"").await;
         assert_eq!(answer.status, status, "{bytes}");
     }

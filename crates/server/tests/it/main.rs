@@ -2,6 +2,8 @@
 
 mod support;
 
+mod accounts;
+mod auth;
 mod chat_completions;
 mod completions;
 mod detokenize;

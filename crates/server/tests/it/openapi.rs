@@ -55,10 +55,11 @@ async fn every_listed_route_answers() {
     let server = Server::start().await;
     for route in ROUTES {
         let (method, path) = route.split_once(' ').expect("method and path");
-        let path = path.replace("{id}", "tiny");
+        let path = path.replace("{id}", "tiny").replace("{model}", "tiny");
         let body: &[u8] = if method == "post" { b"{}" } else { b"" };
         let response = server.connect().await.request(&method.to_uppercase(), &path, &[], body).await;
-        assert!(matches!(response.status, 200 | 400), "{route}: {}", response.status);
+        let unknown = response.status == 404 && response.json()["error"]["code"] == "not_found";
+        assert!(matches!(response.status, 200 | 400) || unknown, "{route}: {}", response.status);
     }
 }
 

@@ -85,6 +85,12 @@ impl Connection {
         self.raw(body).await;
     }
 
+    /// Sends the beginning of a request: lines that end with `\r\n`. The key follows them.
+    pub async fn begin(&mut self, lines: &str) {
+        let key = self.key.clone().expect("a key");
+        self.raw(format!("{lines}authorization: Bearer {key}\r\n").as_bytes()).await;
+    }
+
     pub async fn raw(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).await.expect("an open connection");
     }

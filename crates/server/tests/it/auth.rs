@@ -1,0 +1,160 @@
+//! Who may pass: every route, with no key, a wrong key, and a key of every role.
+
+use crate::support::{Response, Server, check_error};
+use orrery_platform::accounts::NewKey;
+use serde_json::Value;
+
+/// Every route and method of the OpenAPI document, and which of the roles may use it: platform admin, tenant admin,
+/// developer, inference. Written down a second time: a new route fails here until it is decided who may use it.
+const DOORS: &[(&str, &str, [bool; 4])] = &[
+    ("get", "/metrics", [true, false, false, false]),
+    ("get", "/v1/models", [true, true, true, true]),
+    ("get", "/v1/models/{id}", [true, true, true, true]),
+    ("post", "/v1/chat/completions", [true, true, true, true]),
+    ("post", "/v1/completions", [true, true, true, true]),
+    ("post", "/tokenize", [true, true, true, true]),
+    ("post", "/detokenize", [true, true, true, true]),
+    ("get", "/v1/keys", [true, true, false, false]),
+    ("post", "/v1/keys", [true, true, false, false]),
+    ("get", "/v1/keys/{id}", [true, true, false, false]),
+    ("post", "/v1/keys/{id}", [true, true, false, false]),
+    ("delete", "/v1/keys/{id}", [true, true, false, false]),
+    ("get", "/v1/tenants", [true, true, false, false]),
+    ("post", "/v1/tenants", [true, false, false, false]),
+    ("get", "/v1/tenants/{id}", [true, true, false, false]),
+    ("post", "/v1/tenants/{id}", [true, false, false, false]),
+    ("delete", "/v1/tenants/{id}", [true, false, false, false]),
+    ("get", "/v1/prices", [true, true, true, false]),
+    ("post", "/v1/prices", [true, false, false, false]),
+    ("delete", "/v1/prices/{model}", [true, false, false, false]),
+    ("get", "/v1/usage", [true, true, true, true]),
+    ("get", "/v1/audit", [true, true, false, false]),
+    ("get", "/v1/audit/verify", [true, false, false, false]),
+];
+
+/// Routes that need no key.
+const OPEN: &[(&str, &str)] = &[("get", "/"), ("get", "/health"), ("get", "/ready"), ("get", "/openapi.json")];
+
+const ROLES: [&str; 4] = ["platform_admin", "tenant_admin", "developer", "inference"];
+
+async fn send(server: &Server, key: Option<&str>, method: &str, path: &str) -> Response {
+    let path = path.replace("{id}", "tiny").replace("{model}", "tiny");
+    let body: &[u8] = if method == "post" { b"{}" } else { b"" };
+    let authorization = key.map(|key| format!("Bearer {key}"));
+    let headers: Vec<(&str, &str)> = authorization.iter().map(|value| ("authorization", value.as_str())).collect();
+    server.stranger().await.request(&method.to_uppercase(), &path, &headers, body).await
+}
+
+/// Keys of every role, of a tenant of their own but for the platform admin's.
+async fn keys(server: &Server) -> [String; 4] {
+    let accounts = &server.backend.accounts;
+    let by = accounts.authenticate(Some(&server.backend.key)).expect("a good key");
+    let mut keys: [String; 4] = Default::default();
+    for (role, key) in ROLES.into_iter().zip(&mut keys) {
+        let new = NewKey { role: role.into(), ..NewKey::default() };
+        *key = accounts.create_key(&by, new).await.expect("a key").1;
+    }
+    keys
+}
+
+#[tokio::test]
+async fn the_table_has_every_route() {
+    let server = Server::start().await;
+    let document: Value = send(&server, None, "get", "/openapi.json").await.json();
+    let mut routes = Vec::new();
+    for (path, item) in document["paths"].as_object().expect("paths") {
+        routes.extend(item.as_object().expect("methods").keys().map(|method| (method.clone(), path.clone())));
+    }
+    let mut listed: Vec<(String, String)> = DOORS.iter().map(|(method, path, _)| (*method, *path)).chain(OPEN.iter().copied())
+        .map(|(method, path)| (method.to_owned(), path.to_owned())).collect();
+    routes.sort();
+    listed.sort();
+    assert_eq!(routes, listed);
+}
+
+#[tokio::test]
+async fn without_a_good_key_nothing_but_the_open_routes_answers() {
+    let server = Server::start().await;
+    let forged = format!("{}x", &server.backend.key[..41]);
+    let unknown = "orr_00000000000000000000000000000000";
+    for (method, path, _) in DOORS {
+        for key in [None, Some(""), Some("x"), Some(forged.as_str()), Some(unknown), Some("\u{7f}' OR 1=1 --")] {
+            let response = send(&server, key, method, path).await;
+            check_error(&response, 401, Some("invalid_api_key"), None);
+            assert_eq!(response.header("www-authenticate"), Some("Bearer"), "{method} {path}");
+        }
+    }
+    for (method, path) in OPEN {
+        assert_eq!(send(&server, None, method, path).await.status, 200, "{path}");
+    }
+    for path in ["/nothing", "/v1/files", "/v1/models/", "/v1", "/v1/chat/completions/x"] {
+        check_error(&send(&server, None, "get", path).await, 401, Some("invalid_api_key"), None);
+    }
+}
+
+#[tokio::test]
+async fn every_role_may_do_what_the_table_says() {
+    let server = Server::start().await;
+    let keys = keys(&server).await;
+    for (method, path, allowed) in DOORS {
+        for ((role, key), allowed) in ROLES.iter().zip(&keys).zip(allowed) {
+            let response = send(&server, Some(key), method, path).await;
+            let forbidden = response.status == 403;
+            assert_eq!(forbidden, !allowed, "{role} {method} {path}: {}", response.text());
+            if forbidden {
+                check_error(&response, 403, Some("insufficient_permissions"), None);
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn no_header_and_no_spelling_of_a_path_opens_a_door() {
+    let server = Server::start().await;
+    let paths = [
+        "//v1/models",
+        "/v1//models",
+        "/health/../v1/models",
+        "/./v1/models",
+        "/%76%31/models",
+        "/v1/models%2f",
+        "/V1/MODELS",
+        "/health;/v1/models",
+        "/v1/models?x=/health",
+        "/v1/models#/health",
+        "http://localhost/v1/models",
+        "http://localhost/health/../v1/models",
+    ];
+    for path in paths {
+        let mut stranger = server.stranger().await;
+        let response = stranger.request("GET", path, &[], b"").await;
+        // `#` is no part of a request's target; everything else is a route that wants a key.
+        assert!(matches!(response.status, 400 | 401), "{path}: {}", response.status);
+    }
+    for header in [
+        ("host", "localhost"),
+        ("x-forwarded-host", "127.0.0.1"),
+        ("x-forwarded-for", "127.0.0.1"),
+        ("x-original-url", "/health"),
+        ("x-rewrite-url", "/health"),
+        ("x-http-method-override", "GET"),
+        ("cookie", "key=admin"),
+        ("x-api-key", "admin"),
+    ] {
+        let response = server.stranger().await.request("GET", "/v1/models", &[header], b"").await;
+        assert!(matches!(response.status, 400 | 401), "{header:?}: {}", response.status);
+    }
+    for method in ["HEAD", "OPTIONS", "TRACE", "PUT", "PATCH", "PROPFIND"] {
+        let response = server.stranger().await.request(method, "/v1/models", &[], b"").await;
+        assert_eq!(response.status, 401, "{method}");
+    }
+}
+
+#[tokio::test]
+async fn a_body_is_not_read_for_a_stranger() {
+    let server = Server::start().await;
+    let mut stranger = server.stranger().await;
+    // The body that is announced never comes.
+    stranger.raw(b"POST /v1/completions HTTP/1.1\r\nhost: x\r\ncontent-length: 1000\r\n\r\n").await;
+    check_error(&stranger.response().await, 401, Some("invalid_api_key"), None);
+}
