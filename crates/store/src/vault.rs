@@ -99,7 +99,7 @@ impl Vault {
     }
 
     /// Wraps every data key that an earlier master key wraps by the current one, and returns how many. When it returns,
-    /// the earlier ones are of no use any more. After a failure it goes on where it stopped.
+    /// the earlier ones are of no use any more, unless another process still wraps by one. After a failure it goes on where it stopped.
     ///
     /// # Errors
     /// `MasterKey`: one is wrapped by a master key that was not given; `Full`, `Unavailable`.

@@ -4,12 +4,12 @@ use super::source::{Source, Token, find};
 
 /// The absences by the names that ARCHITECTURE.md gives them. [`check`] holds each of them, but `edges`, which is
 /// `architecture`'s, and `licences`, which is `dependencies`'.
-pub const ABSENCES: [&str; 8] =
-    ["async", "edges", "environment", "licences", "re-exports", "unsafe", "wire", "wire-types"];
+pub const ABSENCES: [&str; 9] =
+    ["async", "database", "edges", "environment", "licences", "re-exports", "unsafe", "wire", "wire-types"];
 
 /// Every absence over all files.
 pub fn check(sources: &[Source]) -> Vec<String> {
-    let rules = [unsafe_code, forbid_unsafe, no_async, environment, wire_names, wire_types, re_exports];
+    let rules = [unsafe_code, forbid_unsafe, no_async, environment, wire_names, wire_types, re_exports, database];
     sources.iter().flat_map(|source| rules.iter().filter_map(move |rule| rule(source))).collect()
 }
 
@@ -76,6 +76,14 @@ fn krate(tokens: &[Token], names: &[&'static str]) -> Option<(&'static str, usiz
     names.iter().find_map(|name| named(name).map(|line| (*name, line)))
 }
 
+fn database(source: &Source) -> Option<String> {
+    if source.krate() == "store" {
+        return None;
+    }
+    let (word, line) = krate(source.all(), &["sqlx", "object_store"])?;
+    Some(format!("{}:{line}: `{word}`: the database and the blobs are store's alone", source.path))
+}
+
 fn re_exports(source: &Source) -> Option<String> {
     let tokens = source.all();
     let lines = tokens.windows(3).filter(|window| window[0].text == "pub" && window[1].text == "use");
@@ -107,6 +115,8 @@ mod tests {
             ("crates/engine/src/x.rs", "fn f(x: ::hyper::Body) {}", "`hyper`"),
             ("crates/engine/src/x.rs", "struct Tenant;", "`Tenant`"),
             ("crates/cli/src/x.rs", "use axum::Router;", "`axum`"),
+            ("crates/platform/src/x.rs", "fn f(x: sqlx::Error) {}", "store's alone"),
+            ("crates/server/tests/it/x.rs", "use object_store::path::Path;", "store's alone"),
             ("crates/platform/src/x.rs", "pub use orrery_engine::Handle;", "re-exports"),
         ] {
             let problem = problem(path, text).unwrap_or_else(|| panic!("{path} passed: {text}"));
@@ -122,6 +132,7 @@ mod tests {
                 "crates/model/src/lib.rs",
                 "#![forbid(unsafe_code)]\n// unsafe async\nconst S: &str = \"std::env::var http\";",
             ),
+            ("crates/store/src/x.rs", "use sqlx::Row;"),
             ("crates/engine/src/worker.rs", "async fn f() { model.hyper(); }"),
             ("crates/cli/src/x.rs", "fn f() { std::env::var(\"X\"); }"),
             ("crates/server/src/x.rs", "const V: &str = env!(\"CARGO_PKG_VERSION\");"),

@@ -184,3 +184,24 @@ fn read_sum(row: &SqliteRow, columns: &[GroupBy]) -> Result<UsageSum> {
         cost_nano: count(row, "cost_nano")?,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sqlx::{AssertSqlSafe, Row as _};
+
+    #[tokio::test]
+    async fn a_budget_is_summed_from_an_index_alone() {
+        let folder = tempfile::tempdir().expect("folder");
+        let database = Database::open(&folder.path().join("orrery.db")).await.expect("opened");
+        for (statement, index) in [(SPENT_TENANT, "usage_by_tenant"), (SPENT_KEY, "usage_by_key")] {
+            let explain = sqlx::query(AssertSqlSafe(format!("EXPLAIN QUERY PLAN {statement}")));
+            let explain = explain.bind("t").bind(0_i64);
+            let explain = if statement == SPENT_KEY { explain.bind("k") } else { explain };
+            let steps = explain.fetch_all(&database.readers).await.expect("a plan");
+            let steps: Vec<String> = steps.iter().map(|step| step.get("detail")).collect();
+            assert!(steps.len() == 1 && steps[0].contains("COVERING INDEX"), "{steps:?}");
+            assert!(steps[0].contains(index) && steps[0].contains("started_at_ms>?"), "{steps:?}");
+        }
+    }
+}

@@ -3,7 +3,7 @@
 //! A version is one file in `schema/`, numbered from 1. It is never changed once it was released; a change is a new file.
 //! `tests/it/fixtures/` keeps a database of each version, and a test brings them up to date.
 
-use super::sqlite::failed;
+use super::sqlite::{self, failed};
 use super::{begin, get};
 use crate::error::{Error, Result};
 use sqlx::sqlite::SqliteConnection;
@@ -35,8 +35,7 @@ pub(super) async fn run(connection: &mut SqliteConnection, path: &Path) -> Resul
 
 /// The version in the file; 0 if it is new.
 async fn version(tx: &mut SqliteConnection, path: &Path) -> Result<i64> {
-    let tables = sqlx::query_scalar("SELECT name FROM sqlite_master WHERE type = 'table'");
-    let tables: Vec<String> = tables.fetch_all(&mut *tx).await.map_err(failed(DOING))?;
+    let tables = sqlite::tables(tx).await.map_err(failed(DOING))?;
     if tables.is_empty() {
         let create = "CREATE TABLE schema_version (version BIGINT NOT NULL); INSERT INTO schema_version VALUES (0)";
         sqlx::raw_sql(create).execute(&mut *tx).await.map_err(failed(DOING))?;

@@ -88,6 +88,11 @@ async fn is_full(path: &Path) -> bool {
     matches!(taken.await, Ok(Err(error)) if matches!(Error::disk("", &error), Error::Full(_)))
 }
 
+/// The names of all tables.
+pub(super) async fn tables(connection: &mut SqliteConnection) -> sqlx::Result<Vec<String>> {
+    sqlx::query_scalar("SELECT name FROM sqlite_master WHERE type = 'table'").fetch_all(connection).await
+}
+
 /// Reads the whole file.
 pub(super) async fn integrity(connection: &mut SqliteConnection) -> Result<()> {
     let doing = "checking the database";

@@ -215,7 +215,7 @@ async fn a_master_key_is_kept_in_a_private_file() {
     let other = MasterKey::random().expect("key");
     assert!(matches!(other.save_new(&path), Err(Error::Conflict(_))));
     assert_eq!(MasterKey::load(&path).expect("loaded").id(), master.id());
-    assert_eq!(files(folder.path()), [path.clone()]);
+    assert_eq!(files(folder.path()), std::slice::from_ref(&path));
 
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).expect("opened");
     assert!(matches!(MasterKey::load(&path), Err(Error::BadInput(message)) if message.contains("chmod 600")));

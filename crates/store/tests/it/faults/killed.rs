@@ -1,7 +1,7 @@
 //! A process that appends to the ledger is killed at random moments: every row that it acknowledged is there, once.
 
 use super::child::numbered;
-use super::{Fault, command, folder, said, spawn};
+use super::{Fault, command, said, spawn};
 use orrery_store::{Database, Ledger as _, UsageQuery};
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
@@ -19,7 +19,9 @@ async fn killed_a_thousand_times() {
 }
 
 async fn check(kills: u32) {
-    let folder = folder();
+    // On the disk, unlike the other tests here.
+    let folder = tempfile::tempdir().expect("folder");
+    std::fs::create_dir(folder.path().join("data")).expect("made");
     let path = folder.path().join("data/orrery.db");
     Database::open(&path).await.expect("opened").close().await;
     let mut acknowledged = 0;
