@@ -85,7 +85,8 @@ is_ready() {
 await listening 60 has_address
 await ready 600 is_ready
 ORRERY_BASE_URL=$(address)
-export ORRERY_BASE_URL
+ORRERY_API_KEY=$("$orrery" key show "$@")
+export ORRERY_BASE_URL ORRERY_API_KEY
 say "the server is ready at $ORRERY_BASE_URL"
 
 failed=0

@@ -5,8 +5,12 @@ import OpenAI from "openai";
 
 export const BASE_URL = process.env.ORRERY_BASE_URL.replace(/\/$/, "");
 
+const API_KEY = process.env.ORRERY_API_KEY;
+// For routes that the openai package does not know.
+const HEADERS = { authorization: `Bearer ${API_KEY}`, "content-type": "application/json" };
+
 export function client(options = {}) {
-  return new OpenAI({ baseURL: `${BASE_URL}/v1`, apiKey: "unused", maxRetries: 0, timeout: 300_000, ...options });
+  return new OpenAI({ baseURL: `${BASE_URL}/v1`, apiKey: API_KEY, maxRetries: 0, timeout: 300_000, ...options });
 }
 
 export const openai = client();
@@ -18,7 +22,7 @@ export function user(content) {
 
 // The sum of a metric over all models.
 export async function gauge(name) {
-  const text = await (await fetch(`${BASE_URL}/metrics`)).text();
+  const text = await (await fetch(`${BASE_URL}/metrics`, { headers: HEADERS })).text();
   const lines = text.split("\n").filter((line) => line.startsWith(`${name}{`));
   return lines.reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(" "))), 0);
 }
@@ -46,9 +50,8 @@ export async function failingProxy(failures, use) {
       response.writeHead(failure.status, failure.headers).end(JSON.stringify({ error }));
       return;
     }
-    const headers = { "content-type": "application/json" };
-    const answer = await fetch(BASE_URL + request.url, { method: "POST", headers, body });
-    response.writeHead(answer.status, headers).end(await answer.text());
+    const answer = await fetch(BASE_URL + request.url, { method: "POST", headers: HEADERS, body });
+    response.writeHead(answer.status, { "content-type": "application/json" }).end(await answer.text());
   });
   await new Promise((listening) => server.listen(0, "127.0.0.1", listening));
   try {

@@ -11,30 +11,33 @@ import urllib.request
 import openai
 
 BASE_URL = os.environ["ORRERY_BASE_URL"].rstrip("/")
+API_KEY = os.environ["ORRERY_API_KEY"]
+# For routes that the openai package does not know.
+HEADERS = {"authorization": f"Bearer {API_KEY}", "content-type": "application/json"}
 
 
 def client(**options):
     options.setdefault("base_url", f"{BASE_URL}/v1")
-    options.setdefault("api_key", "unused")
+    options.setdefault("api_key", API_KEY)
     options.setdefault("max_retries", 0)
     options.setdefault("timeout", 120)
     return openai.OpenAI(**options)
 
 
 def async_client():
-    return openai.AsyncOpenAI(base_url=f"{BASE_URL}/v1", api_key="unused", max_retries=0, timeout=300)
+    return openai.AsyncOpenAI(base_url=f"{BASE_URL}/v1", api_key=API_KEY, max_retries=0, timeout=300)
 
 
 def gauge(name):
     """The sum of a metric over all models."""
-    with urllib.request.urlopen(f"{BASE_URL}/metrics") as answer:
+    with urllib.request.urlopen(urllib.request.Request(f"{BASE_URL}/metrics", headers=HEADERS)) as answer:
         lines = answer.read().decode().splitlines()
     return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(name + "{"))
 
 
 def post(path, body):
     """A route that the openai package does not know."""
-    request = urllib.request.Request(BASE_URL + path, json.dumps(body).encode(), {"content-type": "application/json"})
+    request = urllib.request.Request(BASE_URL + path, json.dumps(body).encode(), HEADERS)
     with urllib.request.urlopen(request) as answer:
         return json.load(answer)
 
@@ -83,7 +86,7 @@ class FailingProxy:
                     status, headers = proxy.failures.pop(0)
                     self.answer(status, headers, b'{"error":{"message":"busy","type":"x","param":null,"code":null}}')
                     return
-                request = urllib.request.Request(BASE_URL + self.path, body, {"content-type": "application/json"})
+                request = urllib.request.Request(BASE_URL + self.path, body, HEADERS)
                 with urllib.request.urlopen(request) as answer:
                     self.answer(answer.status, {"content-type": "application/json"}, answer.read())
 

@@ -5,7 +5,7 @@ import urllib.error
 import urllib.request
 
 import openai
-from base import BASE_URL, Case, FailingProxy, client
+from base import API_KEY, BASE_URL, HEADERS, Case, FailingProxy, client
 
 
 class Errors(Case):
@@ -46,14 +46,19 @@ class Errors(Case):
         with self.assertRaises(openai.NotFoundError):
             self.client.models.retrieve("no-such")
 
+    def test_a_wrong_key(self):
+        for key in ("", "unused", API_KEY[:-1] + "!"):
+            with self.assertRaises(openai.AuthenticationError) as caught:
+                client(api_key=key or "x").models.list()
+            self.assertEqual(caught.exception.code, "invalid_api_key")
+
     def test_embeddings_are_not_built(self):
         with self.assertRaises(openai.NotFoundError) as caught:
             self.client.embeddings.create(model=self.model, input="x")
         self.assertEqual(caught.exception.code, "unknown_url")
 
     def test_broken_json(self):
-        headers = {"content-type": "application/json"}
-        request = urllib.request.Request(f"{BASE_URL}/v1/chat/completions", b'{"model": ', headers)
+        request = urllib.request.Request(f"{BASE_URL}/v1/chat/completions", b'{"model": ', HEADERS)
         with self.assertRaises(urllib.error.HTTPError) as caught:
             urllib.request.urlopen(request)
         self.assertEqual(caught.exception.code, 400)

@@ -53,6 +53,14 @@ pub enum Command {
     Rm(Remove),
     /// Make, list, show and revoke keys
     Key(Key),
+    /// Make, list, change and erase tenants
+    Tenant(Tenant),
+    /// The price list
+    Price(Price),
+    /// Who used what
+    Usage(UsageArguments),
+    /// Read and verify the log of what administrators did
+    Audit(Audit),
     /// Talk to a model
     Chat(Chat),
     /// Measure a server's latency and throughput under load
@@ -203,6 +211,178 @@ pub struct KeyRevoke {
     /// Ids as `orrery key list` shows them
     #[arg(value_name = "ID", required = true)]
     pub ids: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  orrery tenant create research --month-tokens 50000000 --redact-request mask
+  orrery tenant list
+  orrery tenant set ten_0123456789abcdef --weight 200 --requests-per-minute none
+  orrery tenant erase ten_0123456789abcdef
+
+Bounds are numbers, or none.")]
+pub struct Tenant {
+    #[command(subcommand)]
+    pub what: TenantCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum TenantCommand {
+    /// Make a tenant and print its id
+    Create {
+        /// A name for people
+        #[arg(value_name = "NAME")]
+        name: String,
+        #[command(flatten)]
+        change: TenantFlags,
+    },
+    /// List the tenants
+    List {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Change a tenant; what is not named stays
+    Set {
+        #[arg(value_name = "ID")]
+        id: String,
+        /// A new name
+        #[arg(long, value_name = "NAME")]
+        name: Option<String>,
+        /// Refuse its keys, or take them again
+        #[arg(long, value_name = "BOOL")]
+        suspended: Option<bool>,
+        #[command(flatten)]
+        change: TenantFlags,
+    },
+    /// Erase what is known of a tenant: its name, its keys, what was kept; the ledger keeps ids and numbers
+    Erase {
+        #[arg(value_name = "ID")]
+        id: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct TenantFlags {
+    /// Its share of the machine beside others', 1 to 1000
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub weight: Option<u32>,
+    /// KV blocks that are kept for it
+    #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u32).range(0..=100))]
+    pub kv_floor: Option<u32>,
+    #[arg(long, value_name = "N")]
+    pub requests_per_minute: Option<String>,
+    #[arg(long, value_name = "N")]
+    pub tokens_per_minute: Option<String>,
+    #[arg(long, value_name = "N")]
+    pub concurrent_requests: Option<String>,
+    #[arg(long, value_name = "PERCENT")]
+    pub queue_share: Option<String>,
+    /// Tokens of a calendar month
+    #[arg(long, value_name = "N")]
+    pub month_tokens: Option<String>,
+    /// Cost of a calendar month, in the currency of the price list
+    #[arg(long, value_name = "AMOUNT")]
+    pub month_cost: Option<String>,
+    /// Personal data in requests: off, mask or refuse
+    #[arg(long, value_name = "MODE")]
+    pub redact_request: Option<String>,
+    /// Personal data in answers: off, mask or refuse
+    #[arg(long, value_name = "MODE")]
+    pub redact_response: Option<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  orrery price set smollm2-135m-instruct --input 0.10 --cached 0.01 --output 0.40
+  orrery price list
+
+Prices are for a million tokens, in a currency of your choice, with at most three decimals.")]
+pub struct Price {
+    #[command(subcommand)]
+    pub what: PriceCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum PriceCommand {
+    /// List the prices
+    List {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Set a model's price
+    Set {
+        #[arg(value_name = "MODEL")]
+        model: String,
+        /// A million input tokens
+        #[arg(long, value_name = "AMOUNT")]
+        input: String,
+        /// A million input tokens that the prefix cache has [default: as --input]
+        #[arg(long, value_name = "AMOUNT")]
+        cached: Option<String>,
+        /// A million output tokens
+        #[arg(long, value_name = "AMOUNT")]
+        output: String,
+    },
+    /// Remove a model's price: it is free from now on
+    Rm {
+        #[arg(value_name = "MODEL")]
+        model: String,
+    },
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  orrery usage
+  orrery usage --by tenant,model --since 30d
+  orrery usage --by day --tenant ten_0123456789abcdef --csv > usage.csv")]
+pub struct UsageArguments {
+    /// Columns to sum by: tenant, key, model, day
+    #[arg(long, value_name = "COLUMNS", value_delimiter = ',', default_value = "tenant,model")]
+    pub by: Vec<String>,
+    /// Of this tenant alone
+    #[arg(long, value_name = "ID")]
+    pub tenant: Option<String>,
+    /// Of this key alone
+    #[arg(long, value_name = "ID")]
+    pub key: Option<String>,
+    /// Of this model alone
+    #[arg(long, value_name = "NAME")]
+    pub model: Option<String>,
+    /// How far back, such as 24h or 30d [default: everything]
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<String>,
+    /// Print JSON
+    #[arg(long, conflicts_with = "csv")]
+    pub json: bool,
+    /// Print CSV
+    #[arg(long)]
+    pub csv: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Audit {
+    #[command(subcommand)]
+    pub what: AuditCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum AuditCommand {
+    /// Print the log, newest first
+    List {
+        /// Rows
+        #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
+        limit: u32,
+        /// About this tenant alone
+        #[arg(long, value_name = "ID")]
+        tenant: Option<String>,
+    },
+    /// Check that every row is as it was written; exit code 1 if not
+    Verify,
 }
 
 /// Which server a client command talks to.
@@ -431,7 +611,15 @@ impl Arguments {
             }
             Command::Bench(bench) => bench.engine.lay(layers),
             Command::Eval(Eval { what: Evaluation::Perplexity(perplexity) }) => perplexity.engine.lay(layers),
-            Command::Key(_) | Command::Pull(_) | Command::List(_) | Command::Rm(_) | Command::Completions(_) => Ok(()),
+            Command::Key(_)
+            | Command::Tenant(_)
+            | Command::Price(_)
+            | Command::Usage(_)
+            | Command::Audit(_)
+            | Command::Pull(_)
+            | Command::List(_)
+            | Command::Rm(_)
+            | Command::Completions(_) => Ok(()),
         }
     }
 }

@@ -12,6 +12,7 @@ mod failure;
 mod layers;
 mod local;
 mod logging;
+mod money;
 mod progress;
 mod signals;
 mod size;
@@ -59,6 +60,10 @@ async fn dispatch(command: Command, settings: Settings) -> anyhow::Result<()> {
         Command::List(list) => commands::list::run(&list, &settings).await,
         Command::Rm(remove) => commands::rm::run(&remove, &settings).await,
         Command::Key(key) => commands::key::run(key.what, &settings).await,
+        Command::Tenant(tenant) => commands::tenant::run(tenant.what, &settings).await,
+        Command::Price(price) => commands::price::run(price.what, &settings).await,
+        Command::Usage(usage) => commands::usage::run(&usage, &settings).await,
+        Command::Audit(audit) => commands::audit::run(audit.what, &settings).await,
         Command::Chat(chat) => commands::chat::run(chat, settings).await,
         Command::Bench(Bench { what: Some(Measured::Engine(engine)), .. }) => {
             commands::bench::engine::run(&engine, settings).await

@@ -40,8 +40,13 @@ pub async fn find(target: &Target, engine: &EngineFlags, mut settings: Settings)
         return Err(Usage("--model: this command takes one model".to_owned()).into());
     }
     let wanted = engine.model.first();
+    let own = || Accounts::first_key(&settings.platform.data_dir);
     if let Some(url) = &target.url {
-        let key = target.api_key.clone().or_else(|| environment("OPENAI_API_KEY")).filter(|key| !key.is_empty());
+        let mut key = target.api_key.clone().or_else(|| environment("OPENAI_API_KEY")).filter(|key| !key.is_empty());
+        // The folder's key goes to the server of this configuration, and to no other.
+        if key.is_none() && url.trim_end_matches('/').trim_end_matches("/v1") == format!("http://{}", settings.listen) {
+            key = own()?;
+        }
         let client = Client::new(url, key)?;
         let model = match wanted {
             Some(model) => model.clone(),
@@ -52,7 +57,7 @@ pub async fn find(target: &Target, engine: &EngineFlags, mut settings: Settings)
     let key = target.api_key.clone().or_else(|| environment("ORRERY_API_KEY")).filter(|key| !key.is_empty());
     let key = match key {
         Some(key) => Some(key),
-        None => Accounts::first_key(&settings.platform.data_dir)?,
+        None => own()?,
     };
     if let Some((client, model)) = running(&settings.listen, key, wanted).await? {
         eprintln!("using the server at {}, model {model}", client.url());

@@ -1,11 +1,15 @@
 //! One file per command.
 
+pub mod audit;
 pub mod bench;
 pub mod chat;
 pub mod completions;
 pub mod eval;
 pub mod key;
 pub mod list;
+pub mod price;
 pub mod pull;
 pub mod rm;
 pub mod serve;
+pub mod tenant;
+pub mod usage;

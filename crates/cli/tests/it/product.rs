@@ -16,10 +16,28 @@ fn a_user_pulls_serves_chats_measures_and_stops() {
     assert_eq!(server.ready(), model::NAME);
     assert!(health(server.url.strip_prefix("http://").expect("http")).starts_with("HTTP/1.1 200"));
 
+    let shown = finish(orrery(&["key", "show", "--data-dir"]).arg(data_dir));
+    assert_eq!(shown.code, Some(0), "{}", shown.err);
+    let key = shown.out.trim();
+    let stranger = finish(&mut orrery(&["chat", "Hello.", "--url", &server.url]));
+    assert!(stranger.code == Some(1) && stranger.err.contains("a key is needed"), "{}", stranger.err);
+
     let asked = |seed: &str| {
         let question = "What is the capital of France? Answer with one word.";
-        let arguments =
-            ["chat", question, "--url", &server.url, "--temperature", "0", "--max-tokens", "16", "--seed", seed];
+        let arguments = [
+            "chat",
+            question,
+            "--url",
+            &server.url,
+            "--api-key",
+            key,
+            "--temperature",
+            "0",
+            "--max-tokens",
+            "16",
+            "--seed",
+            seed,
+        ];
         finish(&mut orrery(&arguments))
     };
     let reply = asked("1");
@@ -27,8 +45,20 @@ fn a_user_pulls_serves_chats_measures_and_stops() {
     assert!(reply.out.contains("Paris"), "{}", reply.out);
     assert_eq!(reply.out, asked("2").out, "a greedy reply does not depend on the seed");
 
-    let arguments =
-        ["bench", "--url", &server.url, "--json", "--clients", "4", "--requests", "8", "--output-tokens", "8"];
+    let arguments = [
+        "bench",
+        "--url",
+        &server.url,
+        "--api-key",
+        key,
+        "--json",
+        "--clients",
+        "4",
+        "--requests",
+        "8",
+        "--output-tokens",
+        "8",
+    ];
     let measured = finish(&mut orrery(&arguments));
     assert_eq!(measured.code, Some(0), "{}", measured.err);
     let json: serde_json::Value = serde_json::from_str(&measured.out).expect("JSON");
@@ -80,7 +110,9 @@ fn a_second_signal_exits_at_once() {
     let address = url.strip_prefix("http://").expect("http");
     let mut stream = TcpStream::connect(address).expect("the server listens");
     let length = body.len();
-    write!(stream, "POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}")
+    let shown = finish(orrery(&["key", "show", "--data-dir"]).arg(model::data_dir()));
+    let key = shown.out.trim();
+    write!(stream, "POST /v1/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}")
         .expect("connected");
     let mut first = [0; 512];
     assert!(stream.read(&mut first).expect("the reply begins") > 0);

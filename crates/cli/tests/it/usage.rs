@@ -133,7 +133,21 @@ fn every_shell_has_completions_and_every_command_a_help() {
         assert_eq!(run.code, Some(0));
         assert!(run.out.contains("kv-memory"), "{shell}");
     }
-    for command in ["serve", "pull", "list", "rm", "chat", "bench", "eval", "completions"] {
+    for command in [
+        "serve",
+        "pull",
+        "list",
+        "rm",
+        "key",
+        "tenant",
+        "price",
+        "usage",
+        "audit",
+        "chat",
+        "bench",
+        "eval",
+        "completions",
+    ] {
         let run = finish(&mut orrery(&[command, "--help"]));
         assert_eq!(run.code, Some(0), "{command}");
         assert!(!run.out.contains('\u{1b}'), "{command}: colours in a pipe");
