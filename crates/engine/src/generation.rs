@@ -92,6 +92,20 @@ impl Generation {
         }
     }
 
+    /// Ends a choice: no further event of it comes. The terminal event still comes after the last choice.
+    pub fn drop_choice(&mut self, index: usize) {
+        let Some(choice) = self.choices.get_mut(index) else { return };
+        let was_over = std::mem::replace(&mut choice.over, true);
+        self.ready.retain(|event| match event {
+            Event::Token { choice, .. } | Event::Finished { choice, .. } => *choice != index,
+            Event::Prompt { .. } | Event::Done { .. } | Event::Failed(_) => true,
+        });
+        if !was_over {
+            self.tell(Command::CancelChoice(SequenceId { request: self.id, choice: index }));
+            self.finish_all();
+        }
+    }
+
     fn accept(&mut self, raw: Raw) {
         if self.over {
             return;

@@ -2,11 +2,11 @@
 //!
 //! Must not know: wire types. Start at [`Platform::chat`].
 
+use crate::filter::{self, Filter};
 use crate::pull::blocking;
-use crate::{Admission, Error, Platform, Principal};
-use orrery_engine::{Generation, Handle, Request, Sampling};
+use crate::{Admission, Error, Platform, Principal, Reply};
+use orrery_engine::{Handle, Request, Sampling};
 use sha2::{Digest, Sha256};
-use std::collections::VecDeque;
 use std::time::Duration;
 
 /// Texts of more bytes are tokenised off the async workers.
@@ -86,6 +86,8 @@ pub struct TokenLogprobs {
 pub enum FinishReason {
     Stop,
     Length,
+    /// The answer had personal data, and the tenant's are refused for it.
+    ContentFilter,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -137,67 +139,6 @@ pub struct PromptToken {
     pub logprobs: Option<TokenLogprobs>,
 }
 
-/// A running generation. Dropping it cancels the request.
-pub struct Reply {
-    /// The prompt's text as the model sees it (for `echo`).
-    pub prompt_text: String,
-    pub prompt_tokens: Vec<u32>,
-    handle: Handle,
-    generation: Generation,
-    /// Terminal events have been given out.
-    ended: bool,
-}
-
-impl std::fmt::Debug for Reply {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Reply")
-            .field("prompt_tokens", &self.prompt_tokens.len())
-            .field("ended", &self.ended)
-            .finish_non_exhaustive()
-    }
-}
-
-impl Reply {
-    /// The next event; `None` after the terminal one.
-    pub async fn next(&mut self) -> Option<Event> {
-        if self.ended {
-            return None;
-        }
-        let event = match self.generation.next().await {
-            Some(event) => self.event(event),
-            None => Event::Failed(Error::internal("the engine ended without a last event")),
-        };
-        self.ended = matches!(event, Event::Done { .. } | Event::Failed(_));
-        Some(event)
-    }
-
-    fn event(&self, event: orrery_engine::Event) -> Event {
-        use orrery_engine::Event as From;
-        match event {
-            From::Prompt { logprobs } => Event::Prompt { tokens: self.prompt(logprobs) },
-            From::Token { choice, token, text, logprobs } => Event::Token {
-                choice,
-                token,
-                text,
-                logprobs: logprobs.map(|logprobs| token_logprobs(&self.handle, &logprobs)),
-            },
-            From::Finished { choice, text, reason } => Event::Finished { choice, text, reason: finish_reason(reason) },
-            From::Done { usage, timings } => Event::Done { usage: usage.into(), timings: timings.into() },
-            From::Failed(error) => Event::Failed(engine_error(error)),
-        }
-    }
-
-    fn prompt(&self, logprobs: Vec<Option<orrery_engine::TokenLogprobs>>) -> Vec<PromptToken> {
-        let mut logprobs = VecDeque::from(logprobs);
-        let token = |token: &u32| PromptToken {
-            token: *token,
-            text: self.handle.token(*token).0,
-            logprobs: logprobs.pop_front().flatten().map(|logprobs| token_logprobs(&self.handle, &logprobs)),
-        };
-        self.prompt_tokens.iter().map(token).collect()
-    }
-}
-
 impl Platform {
     /// Starts a chat: the messages are rendered by the model's template. `admission` must live as long as the reply.
     pub async fn chat(&self, admission: &Admission, request: ChatRequest) -> Result<Reply, Error> {
@@ -208,6 +149,8 @@ impl Platform {
             });
         }
         let handle = self.handle(&request.model)?;
+        let mut request = request;
+        filter::messages(admission.by(), &mut request.messages)?;
         let bytes = request.messages.iter().map(|message| message.content.len()).sum();
         let messages = engine_messages(&request.messages);
         let tokens = on_text(&handle, bytes, move |handle| handle.chat_prompt(&messages).map_err(engine_error)).await?;
@@ -217,6 +160,8 @@ impl Platform {
     /// Starts a text completion. `admission` must live as long as the reply.
     pub async fn complete(&self, admission: &Admission, request: CompletionRequest) -> Result<Reply, Error> {
         let handle = self.handle(&request.model)?;
+        let mut request = request;
+        filter::prompt(admission.by(), &mut request.prompt)?;
         let (tokens, text) = match request.prompt {
             Prompt::Tokens(tokens) => (tokens, None),
             Prompt::Text(text) => {
@@ -251,15 +196,18 @@ fn start(
     generate: Generate,
     prompt_logprobs: Option<usize>,
 ) -> Result<Reply, Error> {
+    let by = admission.by();
+    filter::logprobs(by, generate.logprobs.is_some())?;
+    let filter = Filter::of_answers(by, generate.n);
     // The engine refuses a prompt that leaves no room, with its own numbers.
     let room = handle.shape().context.saturating_sub(tokens.len()).max(1);
-    let request = engine_request(admission.by(), tokens.clone(), generate, prompt_logprobs, room);
+    let request = engine_request(by, tokens.clone(), generate, prompt_logprobs, room);
     let generation = handle.submit(request).map_err(engine_error)?;
     let prompt_text = match text {
         Some(text) => text,
         None => handle.decode(&tokens).map_err(engine_error)?,
     };
-    Ok(Reply { prompt_text, prompt_tokens: tokens, handle, generation, ended: false })
+    Ok(Reply::new(prompt_text, tokens, handle, generation, filter))
 }
 
 fn engine_request(
@@ -328,37 +276,6 @@ pub(crate) fn engine_error(error: orrery_engine::Error) -> Error {
         From::Overloaded { retry_after_s, .. } => Error::Overloaded { message: error.to_string(), retry_after_s },
         From::ShuttingDown => Error::Unavailable("the server is shutting down".into()),
         From::Internal(_) => Error::Internal { message: error.to_string(), source: Some(Box::new(error)) },
-    }
-}
-
-fn token_logprobs(handle: &Handle, logprobs: &orrery_engine::TokenLogprobs) -> TokenLogprobs {
-    let one = |logprob: &orrery_engine::Logprob| {
-        let (text, bytes) = handle.token(logprob.token);
-        Logprob { token: logprob.token, text, bytes, logprob: logprob.logprob }
-    };
-    TokenLogprobs { chosen: one(&logprobs.chosen), top: logprobs.top.iter().map(one).collect() }
-}
-
-fn finish_reason(reason: orrery_engine::FinishReason) -> FinishReason {
-    match reason {
-        orrery_engine::FinishReason::Stop => FinishReason::Stop,
-        orrery_engine::FinishReason::Length => FinishReason::Length,
-    }
-}
-
-impl From<orrery_engine::Usage> for Usage {
-    fn from(usage: orrery_engine::Usage) -> Self {
-        Self {
-            prompt_tokens: usage.prompt_tokens,
-            completion_tokens: usage.completion_tokens,
-            cached_tokens: usage.cached_tokens,
-        }
-    }
-}
-
-impl From<orrery_engine::Timings> for Timings {
-    fn from(timings: orrery_engine::Timings) -> Self {
-        Self { queue: timings.queue, prefill: timings.prefill, decode: timings.decode }
     }
 }
 

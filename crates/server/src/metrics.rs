@@ -226,5 +226,6 @@ fn finish_label(reason: FinishReason) -> &'static str {
     match reason {
         FinishReason::Stop => "stop",
         FinishReason::Length => "length",
+        FinishReason::ContentFilter => "content_filter",
     }
 }

@@ -54,6 +54,7 @@ pub fn finish_name(reason: FinishReason) -> &'static str {
     match reason {
         FinishReason::Stop => "stop",
         FinishReason::Length => "length",
+        FinishReason::ContentFilter => "content_filter",
     }
 }
 

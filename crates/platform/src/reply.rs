@@ -1,0 +1,139 @@
+//! A running generation as the platform's events: tokens with their texts, redacted where the tenant wants that.
+
+use crate::Error;
+use crate::chat::{Event, FinishReason, Logprob, PromptToken, Timings, TokenLogprobs, Usage, engine_error};
+use crate::filter::Filter;
+use orrery_engine::{Generation, Handle};
+use std::collections::VecDeque;
+
+/// A running generation. Dropping it cancels the request.
+pub struct Reply {
+    /// The prompt's text as the model sees it (for `echo`).
+    pub prompt_text: String,
+    pub prompt_tokens: Vec<u32>,
+    handle: Handle,
+    generation: Generation,
+    /// `None` where nothing is looked for.
+    filter: Option<Filter>,
+    ready: VecDeque<Event>,
+    /// Terminal events have been given out.
+    ended: bool,
+}
+
+impl std::fmt::Debug for Reply {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reply")
+            .field("prompt_tokens", &self.prompt_tokens.len())
+            .field("ended", &self.ended)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Reply {
+    pub(crate) fn new(
+        prompt_text: String,
+        prompt_tokens: Vec<u32>,
+        handle: Handle,
+        generation: Generation,
+        filter: Option<Filter>,
+    ) -> Self {
+        Self { prompt_text, prompt_tokens, handle, generation, filter, ready: VecDeque::new(), ended: false }
+    }
+
+    /// The next event; `None` after the terminal one.
+    pub async fn next(&mut self) -> Option<Event> {
+        if self.ended {
+            return None;
+        }
+        let event = match self.ready.pop_front() {
+            Some(event) => event,
+            None => match self.generation.next().await {
+                Some(event) => {
+                    let event = self.event(event);
+                    self.filtered(event)
+                }
+                None => Event::Failed(Error::internal("the engine ended without a last event")),
+            },
+        };
+        self.ended = matches!(event, Event::Done { .. } | Event::Failed(_));
+        Some(event)
+    }
+
+    /// The event with personal data masked; a choice that is refused for it ends here.
+    fn filtered(&mut self, event: Event) -> Event {
+        let Some(filter) = &mut self.filter else { return event };
+        match event {
+            Event::Token { choice, token, text, logprobs } => {
+                let text = filter.push(choice, &text).unwrap_or_else(|| {
+                    self.generation.drop_choice(choice);
+                    let (text, reason) = (String::new(), FinishReason::ContentFilter);
+                    self.ready.push_back(Event::Finished { choice, text, reason });
+                    String::new()
+                });
+                Event::Token { choice, token, text, logprobs }
+            }
+            Event::Finished { choice, text, reason } => match filter.finish(choice, &text) {
+                Some(text) => Event::Finished { choice, text, reason },
+                None => Event::Finished { choice, text: String::new(), reason: FinishReason::ContentFilter },
+            },
+            other => other,
+        }
+    }
+
+    fn event(&self, event: orrery_engine::Event) -> Event {
+        use orrery_engine::Event as From;
+        match event {
+            From::Prompt { logprobs } => Event::Prompt { tokens: self.prompt(logprobs) },
+            From::Token { choice, token, text, logprobs } => Event::Token {
+                choice,
+                token,
+                text,
+                logprobs: logprobs.map(|logprobs| token_logprobs(&self.handle, &logprobs)),
+            },
+            From::Finished { choice, text, reason } => Event::Finished { choice, text, reason: finish_reason(reason) },
+            From::Done { usage, timings } => Event::Done { usage: usage.into(), timings: timings.into() },
+            From::Failed(error) => Event::Failed(engine_error(error)),
+        }
+    }
+
+    fn prompt(&self, logprobs: Vec<Option<orrery_engine::TokenLogprobs>>) -> Vec<PromptToken> {
+        let mut logprobs = VecDeque::from(logprobs);
+        let token = |token: &u32| PromptToken {
+            token: *token,
+            text: self.handle.token(*token).0,
+            logprobs: logprobs.pop_front().flatten().map(|logprobs| token_logprobs(&self.handle, &logprobs)),
+        };
+        self.prompt_tokens.iter().map(token).collect()
+    }
+}
+
+fn token_logprobs(handle: &Handle, logprobs: &orrery_engine::TokenLogprobs) -> TokenLogprobs {
+    let one = |logprob: &orrery_engine::Logprob| {
+        let (text, bytes) = handle.token(logprob.token);
+        Logprob { token: logprob.token, text, bytes, logprob: logprob.logprob }
+    };
+    TokenLogprobs { chosen: one(&logprobs.chosen), top: logprobs.top.iter().map(one).collect() }
+}
+
+fn finish_reason(reason: orrery_engine::FinishReason) -> FinishReason {
+    match reason {
+        orrery_engine::FinishReason::Stop => FinishReason::Stop,
+        orrery_engine::FinishReason::Length => FinishReason::Length,
+    }
+}
+
+impl From<orrery_engine::Usage> for Usage {
+    fn from(usage: orrery_engine::Usage) -> Self {
+        Self {
+            prompt_tokens: usage.prompt_tokens,
+            completion_tokens: usage.completion_tokens,
+            cached_tokens: usage.cached_tokens,
+        }
+    }
+}
+
+impl From<orrery_engine::Timings> for Timings {
+    fn from(timings: orrery_engine::Timings) -> Self {
+        Self { queue: timings.queue, prefill: timings.prefill, decode: timings.decode }
+    }
+}
