@@ -4,7 +4,7 @@
 
 use crate::pull::blocking;
 use crate::{Admission, Error, Platform};
-use orrery_engine::{Generation, Handle, Request, Sampling};
+use orrery_engine::{Flow, Generation, Handle, Request, Sampling};
 use sha2::{Digest, Sha256};
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -286,6 +286,7 @@ fn engine_request(prompt: Vec<u32>, generate: Generate, prompt_logprobs: Option<
         logprobs: generate.logprobs,
         prompt_logprobs,
         cache_salt: cache_salt(TENANT, generate.cache_salt.as_deref()),
+        flow: Flow::default(),
         priority: generate.priority,
     }
 }

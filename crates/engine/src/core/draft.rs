@@ -95,7 +95,7 @@ impl Scheduler {
             let fitting = (held + blocks) * block_tokens - sequence.len();
             let draft = &draft[..draft.len().min(fitting)];
             let needed = (sequence.len() + draft.len()).div_ceil(block_tokens) - held;
-            sequence.blocks.extend((0..needed).map_while(|_| self.pool.allocate()));
+            sequence.blocks.extend((0..needed).map_while(|_| self.pool.allocate(sequence.flow)));
             sequence.drafted = draft.len();
             blocks -= needed;
             room -= draft.len();

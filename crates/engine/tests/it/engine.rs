@@ -3,8 +3,8 @@
 use crate::fake::{Bytes, EOS, FAILING, FakeExecutor, PANICKING, Random, reference, shape};
 use orrery_engine::sample::{History, Sampler, draw};
 use orrery_engine::{
-    Engine, Error, Event, FinishReason, Generation, Handle, Request, Sampling, Settings, Stats, Timings, TokenLogprobs,
-    Usage,
+    Engine, Error, Event, FinishReason, Flow, Generation, Handle, Request, Sampling, Settings, Stats, Timings,
+    TokenLogprobs, Usage,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,6 +22,7 @@ pub fn request(prompt: &[u32], max_tokens: usize) -> Request {
         logprobs: None,
         prompt_logprobs: None,
         cache_salt: Vec::new(),
+        flow: Flow::default(),
         priority: 0,
     }
 }
