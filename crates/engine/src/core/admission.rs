@@ -33,16 +33,14 @@ struct Hits {
 
 impl Scheduler {
     /// Lets waiting sequences run while there are places and blocks for all their known tokens: the most urgent one of the
-    /// flow with the least claim, again and again. A flow whose prompts fill the step is passed over; one for which there
-    /// is no room holds up the rest, so that it gets what becomes free. Blocks of which only the front fits are to be copied.
+    /// flow with the least claim, again and again. A flow whose prompts fill the step, or for which there is no room, holds
+    /// up the rest, so that it gets the tokens, or what becomes free. Blocks of which only the front fits are to be copied.
     pub(super) fn admit(&mut self, budget: usize, copies: &mut Vec<BlockCopy>) -> Vec<Started> {
         let mut started = Vec::new();
-        let mut passed = Vec::new();
-        while let Some((flow, urgency)) = self.flows.next(&passed) {
+        while let Some((flow, urgency)) = self.flows.next() {
             let before = self.running.range(..urgency).filter(|(_, sequence)| sequence.flow == flow);
             if before.map(|(_, sequence)| sequence.remaining()).sum::<usize>() >= budget {
-                passed.push(flow);
-                continue;
+                break;
             }
             let Some(hits) = self.hits(flow, urgency) else { break };
             if !self.make_room(flow, urgency, &hits.blocks) {
@@ -75,7 +73,9 @@ impl Scheduler {
         let needed = self.blocks_for(sequence.len()) - hits.len() + hits_cached;
         let promised: usize = self.running.values().map(|running| self.promised(running)).sum();
         let places = self.limits.sequences_max - self.running.len();
-        let mut room = Room { places, available: self.pool.available(), wanted: needed + promised };
+        // Who would run alone may have all there is: it will be the elder.
+        let available = if self.running.is_empty() { self.pool.available() } else { self.pool.available_to(flow) };
+        let mut room = Room { places, available, wanted: needed + promised };
         let mut victims = Vec::new();
         if !room.suffices() {
             self.beyond_shares(flow, needed, &mut room, &mut victims, hits);

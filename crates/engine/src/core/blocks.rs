@@ -9,7 +9,8 @@
 //! ```
 //!
 //! Every block that is used or cached has an owner: the flow that took it from the pool. An owner may have a floor: its cached
-//! blocks are evicted for others only while it has more blocks than that, or when nobody else has any.
+//! blocks are out of the others' reach while it has no more blocks than that, and are evicted for one of them only when it insists
+//! and nobody else has any.
 //!
 //! A block is found by its name when all its tokens are wanted, and below its parent's name when only some of them are: then
 //! the front of it is worth a copy.
@@ -50,6 +51,11 @@ struct Owner {
 }
 
 impl Owner {
+    /// Cached blocks that are kept from others.
+    fn kept(&self) -> usize {
+        self.cached.len().min(self.floor.saturating_sub(self.used))
+    }
+
     fn oldest(&self) -> Option<u64> {
         self.cached.first_key_value().map(|(stamp, _)| *stamp)
     }
@@ -62,6 +68,8 @@ pub struct BlockPool {
     free: Vec<u32>,
     cached: usize,
     owners: HashMap<u64, Owner>,
+    /// Owners that have a floor.
+    floored: BTreeSet<u64>,
     /// When the oldest cached block of each owner was released, and the owner.
     oldest: BTreeSet<(u64, u64)>,
     by_hash: HashMap<BlockHash, u32>,
@@ -78,6 +86,7 @@ impl BlockPool {
             free: (0..total).rev().collect(),
             cached: 0,
             owners: HashMap::new(),
+            floored: BTreeSet::new(),
             oldest: BTreeSet::new(),
             by_hash: HashMap::new(),
             by_parent: HashMap::new(),
@@ -121,9 +130,19 @@ impl BlockPool {
 
     /// Blocks, used and cached, that others leave an owner that has some. It holds until the owner has none.
     pub fn set_floor(&mut self, owner: u64, blocks: usize) {
-        if let Some(owner) = self.owners.get_mut(&owner) {
-            owner.floor = blocks;
+        let Some(state) = self.owners.get_mut(&owner) else { return };
+        state.floor = blocks;
+        if blocks > 0 {
+            self.floored.insert(owner);
+        } else {
+            self.floored.remove(&owner);
         }
+    }
+
+    /// Blocks that it can give out without touching what another owner's floor keeps.
+    pub fn available_to(&self, owner: u64) -> usize {
+        let others = self.floored.iter().filter(|id| **id != owner).filter_map(|id| self.owners.get(id));
+        self.available() - others.map(Owner::kept).sum::<usize>()
     }
 
     pub fn references(&self, block: u32) -> u32 {
@@ -148,7 +167,7 @@ impl BlockPool {
         counts.filter(|(_, count)| *count > 0).max_by_key(|(_, count)| *count)
     }
 
-    /// Takes an empty block, or evicts the cached one released longest ago that no floor keeps. `None` when all are used.
+    /// Takes an empty block, or evicts the cached one released longest ago that no floor keeps, or any. `None` when all are used.
     pub fn allocate(&mut self, owner: u64) -> Option<u32> {
         let index = match self.free.pop() {
             Some(index) => index,
@@ -162,8 +181,7 @@ impl BlockPool {
 
     fn evict(&mut self, by: u64) -> Option<u32> {
         let is_open = |(_, owner): &&(u64, u64)| {
-            let held = |owner: &Owner| owner.used + owner.cached.len() > owner.floor;
-            *owner == by || self.owners.get(owner).is_none_or(held)
+            *owner == by || self.owners.get(owner).is_none_or(|owner| owner.kept() < owner.cached.len())
         };
         let (stamp, owner) = *self.oldest.iter().find(is_open).or_else(|| self.oldest.first())?;
         let index = self.uncache(owner, stamp)?;
@@ -228,6 +246,7 @@ impl BlockPool {
     fn forget_if_empty(&mut self, id: u64) {
         if self.owners.get(&id).is_some_and(|owner| owner.used == 0 && owner.cached.is_empty()) {
             self.owners.remove(&id);
+            self.floored.remove(&id);
         }
     }
 
@@ -278,7 +297,9 @@ impl BlockPool {
 
     fn check_owners(&self) {
         let mut oldest = BTreeSet::new();
+        assert!(self.floored.iter().all(|id| self.owners.contains_key(id)), "a floor is of an owner");
         for (id, owner) in &self.owners {
+            assert_eq!(owner.floor > 0, self.floored.contains(id), "floor of flow {id}");
             let used = self.blocks.iter().filter(|block| block.references > 0 && block.owner == *id).count();
             assert_eq!(owner.used, used, "blocks that flow {id} uses");
             for (stamp, index) in &owner.cached {
@@ -381,6 +402,7 @@ mod tests {
         pool.set_floor(1, 2);
         let others: Vec<u32> = (3..5).map(|i| cached(&mut pool, 2, i)).collect();
         // One of the three is beyond the floor, and the oldest of all; the other two are kept.
+        assert_eq!((pool.available(), pool.available_to(1), pool.available_to(3)), (5, 5, 3));
         assert_eq!(pool.allocate(3), Some(own[0]));
         assert_eq!(pool.allocate(3), Some(others[0]));
         assert_eq!((pool.cached_of(1), pool.cached_of(2), pool.used_of(3)), (2, 1, 2));

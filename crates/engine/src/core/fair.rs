@@ -10,8 +10,9 @@
 //! step. It is taken only from flows that hold more than their share of what is short, and never a flow's top, except by
 //! the elder: so sequences cannot take each other's memory in turn for ever.
 //!
-//! Floors. A flow that uses no more blocks than its floor loses none to flows beyond theirs. An elder too long to be
-//! held beside the floors of the others does take them, since it could never end otherwise.
+//! Floors. A flow that uses no more blocks than its floor loses none to flows beyond theirs, and its cached blocks up to
+//! there are out of their reach, whether it is active or not. An elder too long to be held beside the floors of the others does
+//! take them, since it could never end otherwise.
 
 use super::admission::Room;
 use super::flow::{State, virtual_cost};
@@ -89,6 +90,21 @@ impl Scheduler {
         let given = |urgency: &Urgency| deal.counts.get(urgency).map(|count| (*urgency, *count));
         let rest = self.running.keys().filter(|urgency| Some(**urgency) != elder);
         elder.iter().chain(rest).filter_map(given).collect()
+    }
+
+    /// Prompt tokens that the flow whose turn is next can be given before it is level with the next one; no more than a
+    /// quarter of the largest step. The pace of a step is that of many sequences that decode, and a prompt is cheaper.
+    pub(super) fn prompt_behind(&self) -> usize {
+        let turns = self.turns();
+        let Some(first) = next_turn(&turns).map(|index| &turns[index]) else { return 0 };
+        let others = turns.iter().filter(|turn| turn.state.flow.id != first.state.flow.id);
+        let Some(next) = others.map(|turn| turn.state.counter).min() else { return 0 };
+        let lead = first.state.credit + next.saturating_sub(first.state.counter);
+        let prompts = first.wanting.iter().filter(|sequence| !sequence.is_decoding());
+        let wanted: usize = prompts.map(|sequence| sequence.remaining()).sum();
+        let most = wanted.min(self.limits.step_tokens_max / 4);
+        // One more for the elder.
+        if virtual_cost(most, first.state.flow.weight) <= lead { most + 1 } else { 0 }
     }
 
     fn turns(&self) -> Vec<Turn<'_>> {

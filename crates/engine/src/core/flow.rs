@@ -183,9 +183,9 @@ impl Flows {
         self.known.len()
     }
 
-    /// The flow with the least claim among those that wait and are not passed over, and its most urgent sequence.
-    pub fn next(&self, passed: &[u64]) -> Option<(u64, Urgency)> {
-        let waiting = self.active().filter(|state| !state.waiting.is_empty() && !passed.contains(&state.flow.id));
+    /// The flow with the least claim among those that wait, and its most urgent sequence.
+    pub fn next(&self) -> Option<(u64, Urgency)> {
+        let waiting = self.active().filter(|state| !state.waiting.is_empty());
         let state = waiting.min_by_key(|state| self.claim(state))?;
         state.waiting.first_key_value().map(|(urgency, _)| (state.flow.id, *urgency))
     }

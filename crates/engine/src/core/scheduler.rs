@@ -180,14 +180,16 @@ impl Scheduler {
         self.forget_if_over(id.request);
     }
 
-    /// Decides the next step of at most `budget` tokens (bounded by the limits; never fewer than the sequences that run).
+    /// Decides the next step of at most `budget` tokens (bounded by the limits). With one flow alone it is never fewer than the
+    /// sequences that run; with several, what gets no token waits, and the prompt of one that is behind may take more.
     /// The plan is empty only when nothing waits and nothing runs.
     pub fn schedule(&mut self, budget: usize) -> Plan {
-        let budget = budget.min(self.limits.step_tokens_max).max(self.running.len()).max(1);
+        let budget = budget.min(self.limits.step_tokens_max);
+        let budget = if self.flows.is_alone() { budget.max(self.running.len()) } else { budget }.max(1);
         let mut plan = Plan::default();
         plan.started = self.admit(budget, &mut plan.batch.copies);
         // Each flow's admission stops at the budget, so that with one alone every sequence that decodes has its token.
-        let budget = budget.max(self.running.len());
+        let budget = budget.max(if self.flows.is_alone() { self.running.len() } else { self.prompt_behind() });
         let mut shares = self.shares(budget);
         let elder = self.elder();
         // The elder comes first. With one flow alone all come in the order of urgency, so that what has its blocks is not
@@ -303,13 +305,15 @@ impl Scheduler {
         let Some(sequence) = self.running.get(&urgency) else { return 0 };
         let (flow, computed, held) = (sequence.flow, sequence.computed, sequence.blocks.len());
         let needed = self.blocks_for(computed + count).saturating_sub(held);
-        while self.pool.available() < needed {
+        while self.pool.available_to(flow) < needed {
             match self.victim(urgency, elder) {
                 Some(victim) => self.preempt(victim),
                 None => break,
             }
         }
-        let fitting = (held + self.pool.available()) * self.limits.block_tokens - computed;
+        // What the floors of others keep is for the elder alone, when there is nothing else.
+        let available = if Some(urgency) == elder { self.pool.available() } else { self.pool.available_to(flow) };
+        let fitting = (held + available) * self.limits.block_tokens - computed;
         let count = count.min(fitting);
         let needed = self.blocks_for(computed + count).saturating_sub(held);
         let blocks: Vec<u32> = (0..needed).map_while(|_| self.pool.allocate(flow)).collect();
