@@ -1,7 +1,7 @@
 //! Measures what one flow's flood costs another: times to the first token of flow B, which sends a request every second,
 //! alone and beside flow A.
 //!
-//! `cargo run --release -p orrery-engine --example fairness -- MODEL.gguf [SAMPLES]`. Prints a table and one line of
+//! `echo MODEL.gguf,SAMPLES,NAME | cargo run --release -p orrery-engine --example fairness`. Prints a table and one line of
 //! CSV for each sample. `schedule` as the model measures the scheduler alone.
 
 use orrery_engine::core::draft::Drafts;
@@ -41,8 +41,10 @@ const SCENARIOS: [Scenario; 5] = [
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let mut arguments = std::env::args().skip(1);
-    let model = arguments.next().ok_or("name a GGUF file, or `schedule`")?;
+    let mut words = String::new();
+    std::io::stdin().read_line(&mut words)?;
+    let mut arguments = words.split(',').map(|word| word.trim().to_owned());
+    let model = arguments.next().filter(|model| !model.is_empty()).ok_or("name a GGUF file, or `schedule`")?;
     if model == "schedule" {
         time_scheduler();
         return Ok(());
