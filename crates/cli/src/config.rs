@@ -202,6 +202,8 @@ fn platform(layers: &Layers, environment: Environment) -> Result<orrery_platform
         draft_tokens_max: count(layers, "engine.draft_tokens_max", 1, 1024)?,
         draft_match_min: count(layers, "engine.draft_match_min", 1, 8)?,
         draft_window: count(layers, "engine.draft_window", 1, 1_000_000)?,
+        generated_token_cost: count(layers, "engine.generated_token_cost", 1, 1000)?,
+        burst_tokens: count(layers, "engine.burst_tokens", 0, 1_000_000)?,
         choices_max: limits.choices_max,
         logprobs_max: limits.logprobs_max,
         stop_strings_max: limits.stop_strings_max,
@@ -328,6 +330,15 @@ mod tests {
         layers.file(Path::new("b.toml"), "[engine]\ndraft_match_min = 9").expect("types are right");
         let message = Settings::new(&layers, &home).expect_err("too long").0;
         assert_eq!(message, "`engine.draft_match_min` (b.toml): 9 is not between 1 and 8");
+    }
+
+    #[test]
+    fn what_flows_share_by_reaches_the_engine() {
+        let mut layers = Layers::defaults();
+        let text = "[engine]\ngenerated_token_cost = 3\nburst_tokens = 0";
+        layers.file(Path::new("a.toml"), text).expect("types are right");
+        let platform = Settings::new(&layers, &home).expect("valid").platform;
+        assert_eq!((platform.generated_token_cost, platform.burst_tokens), (3, 0));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What a request must satisfy before it is queued: everything that would fail later fails here, by name.
 
+use crate::core::flow::Flow;
 use crate::executor::Shape;
 use crate::request::{Error, Request, Sampling};
 use crate::settings::Settings;
@@ -9,6 +10,7 @@ use crate::settings::Settings;
 pub fn check(request: &Request, shape: &Shape, model_context: usize, settings: &Settings) -> Result<(), Error> {
     check_lengths(request, shape, model_context)?;
     check_counts(request, settings)?;
+    check_flow(&request.flow)?;
     check_sampling(&request.sampling, shape)
 }
 
@@ -74,6 +76,18 @@ fn check_counts(request: &Request, settings: &Settings) -> Result<(), Error> {
         return invalid("stop", format!("`stop` has a string of {bytes} bytes; give {most} or fewer"));
     }
     Ok(())
+}
+
+fn check_flow(flow: &Flow) -> Result<(), Error> {
+    if flow.weight == 0 {
+        return invalid("flow", "the flow's weight is 0, and it would never be served; give 1 or more".into());
+    }
+    let percents =
+        [("floor_blocks_percent", flow.floor_blocks_percent), ("queue_share_percent", flow.queue_share_percent)];
+    match percents.into_iter().find(|(_, percent)| *percent > 100) {
+        Some((name, percent)) => invalid("flow", format!("the flow's `{name}` {percent} is over 100")),
+        None => Ok(()),
+    }
 }
 
 fn check_sampling(sampling: &Sampling, shape: &Shape) -> Result<(), Error> {

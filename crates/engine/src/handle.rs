@@ -177,14 +177,14 @@ struct Inner {
 }
 
 impl Handle {
-    /// Checks the request and queues it. Fails at once when it is invalid or the queue is full.
+    /// Checks the request and queues it. Fails at once when it is invalid, or the queue or its flow's part of it is full.
     pub fn submit(&self, mut request: Request) -> Result<Generation, Error> {
         let Inner { shared, text, shape, model_context, settings } = self.inner.as_ref();
         check(&request, shape, *model_context, settings)?;
         if let Some(error) = shared.closed() {
             return Err(error);
         }
-        shared.enter_queue(settings.queue_max)?;
+        shared.enter_queue(settings.queue_max, &request.flow)?;
         if !request.ignore_eos {
             request.stop_tokens.extend_from_slice(text.stop_tokens());
         }
@@ -192,9 +192,10 @@ impl Handle {
         let (events, raw) = unbounded_channel();
         let id = shared.next_id();
         let generation = Generation::new(id, shared.clone(), raw, &request, text.as_ref());
+        let flow = request.flow.id;
         let submission = Submission { id, request, seed, events };
         if shared.commands.send(Command::Submit(Box::new(submission))).is_err() {
-            shared.leave_queue();
+            shared.leave_queue(flow);
             return Err(shared.closed().unwrap_or(Error::ShuttingDown));
         }
         Ok(generation)

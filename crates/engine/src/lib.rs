@@ -21,6 +21,7 @@ mod stop;
 mod text;
 mod worker;
 
+pub use core::flow::Flow;
 pub use executor::{Executor, ModelExecutor, Shape};
 pub use generation::Generation;
 pub use handle::{ChatMessage, Engine, Handle, Load, LoadError, Roofline, Stats};

@@ -1,5 +1,6 @@
 //! What goes into the engine and what comes out.
 
+use crate::core::flow::Flow;
 use std::time::Duration;
 
 /// One generation request over token ids.
@@ -21,7 +22,9 @@ pub struct Request {
     pub prompt_logprobs: Option<usize>,
     /// Part of the prefix cache's key: requests share cached blocks only with the same salt.
     pub cache_salt: Vec<u8>,
-    /// Higher is served first; equal priorities are served in order of arrival.
+    /// Whose work this is: flows share the engine by their weights.
+    pub flow: Flow,
+    /// Within its flow: higher is served first; equal priorities are served in order of arrival.
     pub priority: i32,
 }
 

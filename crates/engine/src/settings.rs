@@ -27,6 +27,10 @@ pub struct Settings {
     pub draft_match_min: usize,
     /// How many tokens back the match may lie.
     pub draft_window: usize,
+    /// Between flows, a generated token counts as so many prompt tokens.
+    pub generated_token_cost: usize,
+    /// Tokens that a flow of weight 100 gets ahead of the others when it comes back from idleness.
+    pub burst_tokens: usize,
     /// Choices of one request.
     pub choices_max: usize,
     /// Alternatives reported for each token.
@@ -46,6 +50,7 @@ impl Settings {
             ("step_tokens_max", self.step_tokens_max),
             ("step_logits_max", self.step_logits_max),
             ("choices_max", self.choices_max),
+            ("generated_token_cost", self.generated_token_cost),
         ];
         match least_one.into_iter().find(|(_, value)| *value == 0) {
             Some((name, _)) => Err(LoadError::Settings(format!("`{name}` is 0; no request could run: set 1 or more"))),
@@ -84,6 +89,8 @@ impl Default for Settings {
             draft_tokens_max: 8,
             draft_match_min: 2,
             draft_window: 4096,
+            generated_token_cost: 2,
+            burst_tokens: 512,
             choices_max: 16,
             logprobs_max: 20,
             stop_strings_max: 4,

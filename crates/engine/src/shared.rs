@@ -1,9 +1,11 @@
 //! What the engine thread and the handles share: the command queue, the state, the counters.
 
+use crate::core::flow::Flow;
 use crate::core::sequence::SequenceId;
 use crate::request::{Error, FinishReason, Request, TokenLogprobs};
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering::SeqCst};
-use std::sync::mpsc;
+use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::Instant;
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -61,6 +63,8 @@ pub struct Shared {
     pub counters: Counters,
     state: AtomicU8,
     next_id: AtomicU64,
+    /// Requests that wait, by flow; those without any are not in it.
+    queued: Mutex<HashMap<u64, usize>>,
 }
 
 /// Gauges and counters; each is written by the engine thread, `queued` by handles too.
@@ -84,7 +88,13 @@ pub struct Counters {
 
 impl Shared {
     pub fn new(commands: mpsc::Sender<Command>) -> Self {
-        Self { commands, counters: Counters::default(), state: AtomicU8::new(RUNNING), next_id: AtomicU64::new(0) }
+        Self {
+            commands,
+            counters: Counters::default(),
+            state: AtomicU8::new(RUNNING),
+            next_id: AtomicU64::new(0),
+            queued: Mutex::default(),
+        }
     }
 
     pub fn next_id(&self) -> u64 {
@@ -110,17 +120,37 @@ impl Shared {
         }
     }
 
-    /// Takes one of the queue's places.
-    pub fn enter_queue(&self, limit: usize) -> Result<(), Error> {
-        let enter = |queued: usize| (queued < limit).then_some(queued + 1);
-        match self.counters.queued.fetch_update(SeqCst, SeqCst, enter) {
-            Ok(_) => Ok(()),
-            Err(_) => Err(Error::Overloaded { limit, retry_after_s: 1 }),
+    /// Takes one of the queue's places, if the flow may have one more.
+    pub fn enter_queue(&self, queue_max: usize, flow: &Flow) -> Result<(), Error> {
+        let mut queued = self.queued();
+        let own = queued.get(&flow.id).copied().unwrap_or(0);
+        let share = (queue_max * flow.queue_share_percent as usize / 100).clamp(1, queue_max);
+        let full = |limit| Err(Error::Overloaded { limit, retry_after_s: 1 });
+        if own >= share {
+            return full(share);
         }
+        if self.counters.queued.load(SeqCst) >= queue_max {
+            return full(queue_max);
+        }
+        queued.insert(flow.id, own + 1);
+        self.counters.queued.fetch_add(1, SeqCst);
+        Ok(())
     }
 
-    pub fn leave_queue(&self) {
+    pub fn leave_queue(&self, flow: u64) {
+        let mut queued = self.queued();
+        if let Some(own) = queued.get_mut(&flow) {
+            *own -= 1;
+            if *own == 0 {
+                queued.remove(&flow);
+            }
+        }
         self.counters.queued.fetch_sub(1, SeqCst);
+    }
+
+    /// Nothing panics while it is held, and counts are never half written.
+    fn queued(&self) -> MutexGuard<'_, HashMap<u64, usize>> {
+        self.queued.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

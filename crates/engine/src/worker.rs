@@ -4,6 +4,7 @@
 //! do, so a submit wakes it at once. Start at [`Worker::run`].
 
 use crate::core::draft::Drafts;
+use crate::core::flow::Fairness;
 use crate::core::scheduler::{End, Limits, Sampled, Scheduler};
 use crate::core::sequence::{SequenceId, Spec};
 use crate::core::{Plan, Row};
@@ -50,6 +51,10 @@ impl<E: Executor> Worker<E> {
             step_logits_max: settings.step_logits_max,
             prefix_cache: settings.prefix_cache,
             drafts: drafts(settings),
+            fairness: Fairness {
+                generated_token_cost: settings.generated_token_cost,
+                burst_tokens: settings.burst_tokens,
+            },
         };
         Self {
             executor,
@@ -123,6 +128,7 @@ impl<E: Executor> Worker<E> {
         let request = &submission.request;
         self.scheduler.add(&Spec {
             request: id,
+            flow: request.flow,
             prompt: request.prompt.as_slice().into(),
             max_tokens: request.max_tokens,
             choices: request.n,
@@ -137,7 +143,7 @@ impl<E: Executor> Worker<E> {
     fn remove(&mut self, request: u64) -> Option<Live> {
         let live = self.live.remove(&request)?;
         if live.queued {
-            self.shared.leave_queue();
+            self.shared.leave_queue(live.request.flow.id);
         }
         Some(live)
     }
@@ -156,7 +162,7 @@ impl<E: Executor> Worker<E> {
         }
         while let Ok(command) = self.commands.try_recv() {
             if let Command::Submit(submission) = command {
-                self.shared.leave_queue();
+                self.shared.leave_queue(submission.request.flow.id);
                 // A reader that is gone needs no answer.
                 let _ = submission.events.send(Raw::Failed(error.clone()));
             }
@@ -173,7 +179,7 @@ impl<E: Executor> Worker<E> {
         for started in &plan.started {
             if let Some(live) = self.live.get_mut(&started.request) {
                 live.queued = false;
-                self.shared.leave_queue();
+                self.shared.leave_queue(live.request.flow.id);
                 self.shared.counters.prompt_tokens.fetch_add(live.request.prompt.len() as u64, Relaxed);
                 live.send(Raw::Started { cached_tokens: started.cached_tokens, at: begin });
             }

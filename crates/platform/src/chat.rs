@@ -5,7 +5,7 @@
 use crate::filter::{self, Filter};
 use crate::pull::blocking;
 use crate::{Admission, Error, Platform, Principal, Reply};
-use orrery_engine::{Handle, Request, Sampling};
+use orrery_engine::{Flow, Handle, Request, Sampling};
 use sha2::{Digest, Sha256};
 use std::time::Duration;
 
@@ -238,7 +238,20 @@ fn engine_request(
         logprobs: generate.logprobs,
         prompt_logprobs,
         cache_salt: cache_salt(by.tenant_id(), generate.cache_salt.as_deref()),
+        flow: flow(by),
         priority: generate.priority,
+    }
+}
+
+/// The engine shares its time between flows: each tenant is one.
+fn flow(by: &Principal) -> Flow {
+    let hash = Sha256::digest(by.tenant_id());
+    let share = by.tenant.limits.queue_share_percent.unwrap_or(100);
+    Flow {
+        id: u64::from_le_bytes(std::array::from_fn(|index| hash[index])),
+        weight: by.tenant.weight,
+        floor_blocks_percent: by.tenant.kv_floor_percent,
+        queue_share_percent: u32::try_from(share).unwrap_or(100),
     }
 }
 

@@ -140,11 +140,13 @@ mod tests {
     async fn answers_are_masked_across_their_pieces() {
         let by = tenant("off", "mask").await;
         let mut filter = Filter::of_answers(&by, 2).expect("on");
-        let mut text = String::new();
+        let (mut text, mut other) = (String::new(), String::new());
         for piece in ["write to a", "da@exam", "ple.org, pl"] {
             text += &filter.push(0, piece).expect("masked");
-            assert_eq!(filter.push(1, "x ").as_deref(), Some("x "), "choices do not mix");
+            other += &filter.push(1, "x ").expect("nothing to mask");
         }
+        other += &filter.finish(1, "").expect("nothing to mask");
+        assert_eq!(other, "x x x ", "choices do not mix");
         text += &filter.finish(0, "ease").expect("masked");
         assert_eq!(text, "write to [EMAIL], please");
         assert!(logprobs(&by, true).is_err() && logprobs(&by, false).is_ok());

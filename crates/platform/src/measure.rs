@@ -7,7 +7,7 @@ use crate::chat::engine_error;
 use crate::models::load_settings;
 use crate::{Admission, Error, Platform, Settings};
 use futures_util::future::try_join_all;
-use orrery_engine::{Event, Generation, Request, Sampling};
+use orrery_engine::{Event, Flow, Generation, Request, Sampling};
 use std::time::Instant;
 
 /// Prompts that are given to the engine at the same time; each reply has exactly `output_tokens` tokens.
@@ -111,6 +111,7 @@ fn greedy(prompt: Vec<u32>, max_tokens: usize) -> Request {
         logprobs: None,
         prompt_logprobs: None,
         cache_salt: Vec::new(),
+        flow: Flow::default(),
         priority: 0,
     }
 }

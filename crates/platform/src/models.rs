@@ -41,6 +41,9 @@ pub struct Settings {
     pub draft_tokens_max: usize,
     pub draft_match_min: usize,
     pub draft_window: usize,
+    /// Between flows: what a generated token counts as, and what one gets ahead after idleness.
+    pub generated_token_cost: usize,
+    pub burst_tokens: usize,
     /// Choices of one request.
     pub choices_max: usize,
     /// Alternatives reported for each token.
@@ -73,6 +76,8 @@ impl Default for Settings {
             draft_tokens_max: engine.draft_tokens_max,
             draft_match_min: engine.draft_match_min,
             draft_window: engine.draft_window,
+            generated_token_cost: engine.generated_token_cost,
+            burst_tokens: engine.burst_tokens,
             choices_max: engine.choices_max,
             logprobs_max: engine.logprobs_max,
             stop_strings_max: engine.stop_strings_max,
@@ -398,6 +403,8 @@ fn engine_settings(settings: &Settings) -> EngineSettings {
         draft_tokens_max: settings.draft_tokens_max,
         draft_match_min: settings.draft_match_min,
         draft_window: settings.draft_window,
+        generated_token_cost: settings.generated_token_cost,
+        burst_tokens: settings.burst_tokens,
         choices_max: settings.choices_max,
         logprobs_max: settings.logprobs_max,
         stop_strings_max: settings.stop_strings_max,

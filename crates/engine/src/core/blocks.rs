@@ -8,11 +8,15 @@
 //!     └──release, no name───┘                used ◀──acquire────┘
 //! ```
 //!
+//! Every block that is used or cached has an owner: the flow that took it from the pool. An owner may have a floor: its cached
+//! blocks are out of the others' reach while it has no more blocks than that, and are evicted for one of them only when it insists
+//! and nobody else has any.
+//!
 //! A block is found by its name when all its tokens are wanted, and below its parent's name when only some of them are: then
 //! the front of it is worth a copy.
 
 use super::prefix::BlockHash;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Blocks below one parent that a search looks at, the newest first.
 const SIBLINGS_MAX: usize = 32;
@@ -31,8 +35,30 @@ pub struct Name {
 struct Block {
     references: u32,
     name: Option<Name>,
-    /// Key in `recency` while cached.
+    /// Whose it is while it is used or cached.
+    owner: u64,
+    /// Key in the owner's `cached` while cached.
     released_at: u64,
+}
+
+/// The blocks of one flow.
+#[derive(Debug, Clone, Default)]
+struct Owner {
+    used: usize,
+    /// The one released longest ago first.
+    cached: BTreeMap<u64, u32>,
+    floor: usize,
+}
+
+impl Owner {
+    /// Cached blocks that are kept from others.
+    fn kept(&self) -> usize {
+        self.cached.len().min(self.floor.saturating_sub(self.used))
+    }
+
+    fn oldest(&self) -> Option<u64> {
+        self.cached.first_key_value().map(|(stamp, _)| *stamp)
+    }
 }
 
 /// All KV blocks of one engine.
@@ -40,8 +66,12 @@ struct Block {
 pub struct BlockPool {
     blocks: Vec<Block>,
     free: Vec<u32>,
-    /// Cached blocks, the one released longest ago first.
-    recency: BTreeMap<u64, u32>,
+    cached: usize,
+    owners: HashMap<u64, Owner>,
+    /// Owners that have a floor.
+    floored: BTreeSet<u64>,
+    /// When the oldest cached block of each owner was released, and the owner.
+    oldest: BTreeSet<(u64, u64)>,
     by_hash: HashMap<BlockHash, u32>,
     /// Named blocks by their parent's name, in the order of naming.
     by_parent: HashMap<BlockHash, Vec<u32>>,
@@ -54,7 +84,10 @@ impl BlockPool {
         Self {
             blocks: vec![Block::default(); total as usize],
             free: (0..total).rev().collect(),
-            recency: BTreeMap::new(),
+            cached: 0,
+            owners: HashMap::new(),
+            floored: BTreeSet::new(),
+            oldest: BTreeSet::new(),
             by_hash: HashMap::new(),
             by_parent: HashMap::new(),
             releases: 0,
@@ -72,7 +105,7 @@ impl BlockPool {
 
     /// Blocks that no sequence holds but whose contents may be hit.
     pub fn cached(&self) -> usize {
-        self.recency.len()
+        self.cached
     }
 
     /// Blocks that sequences hold.
@@ -83,6 +116,33 @@ impl BlockPool {
     /// Blocks that `allocate` can give out.
     pub fn available(&self) -> usize {
         self.free() + self.cached()
+    }
+
+    /// Blocks of one owner that sequences hold.
+    pub fn used_of(&self, owner: u64) -> usize {
+        self.owners.get(&owner).map_or(0, |owner| owner.used)
+    }
+
+    /// Blocks of one owner that are cached.
+    pub fn cached_of(&self, owner: u64) -> usize {
+        self.owners.get(&owner).map_or(0, |owner| owner.cached.len())
+    }
+
+    /// Blocks, used and cached, that others leave an owner that has some. It holds until the owner has none.
+    pub fn set_floor(&mut self, owner: u64, blocks: usize) {
+        let Some(state) = self.owners.get_mut(&owner) else { return };
+        state.floor = blocks;
+        if blocks > 0 {
+            self.floored.insert(owner);
+        } else {
+            self.floored.remove(&owner);
+        }
+    }
+
+    /// Blocks that it can give out without touching what another owner's floor keeps.
+    pub fn available_to(&self, owner: u64) -> usize {
+        let others = self.floored.iter().filter(|id| **id != owner).filter_map(|id| self.owners.get(id));
+        self.available() - others.map(Owner::kept).sum::<usize>()
     }
 
     pub fn references(&self, block: u32) -> u32 {
@@ -107,27 +167,37 @@ impl BlockPool {
         counts.filter(|(_, count)| *count > 0).max_by_key(|(_, count)| *count)
     }
 
-    /// Takes an empty block, or evicts the cached one released longest ago. `None` when all are used.
-    pub fn allocate(&mut self) -> Option<u32> {
+    /// Takes an empty block, or evicts the cached one released longest ago that no floor keeps, or any. `None` when all are used.
+    pub fn allocate(&mut self, owner: u64) -> Option<u32> {
         let index = match self.free.pop() {
             Some(index) => index,
-            None => {
-                let (_, index) = self.recency.pop_first()?;
-                self.unname(index);
-                index
-            }
+            None => self.evict(owner)?,
         };
         self.blocks[index as usize].references = 1;
+        self.blocks[index as usize].owner = owner;
+        self.owners.entry(owner).or_default().used += 1;
+        Some(index)
+    }
+
+    fn evict(&mut self, by: u64) -> Option<u32> {
+        let is_open = |(_, owner): &&(u64, u64)| {
+            *owner == by || self.owners.get(owner).is_none_or(|owner| owner.kept() < owner.cached.len())
+        };
+        let (stamp, owner) = *self.oldest.iter().find(is_open).or_else(|| self.oldest.first())?;
+        let index = self.uncache(owner, stamp)?;
+        self.unname(index);
+        self.forget_if_empty(owner);
         Some(index)
     }
 
     /// Adds a holder to a block that was found.
     pub fn acquire(&mut self, index: u32) {
-        let block = &mut self.blocks[index as usize];
-        if block.references == 0 {
-            self.recency.remove(&block.released_at);
+        let Block { references, owner, released_at, .. } = self.blocks[index as usize];
+        if references == 0 {
+            self.uncache(owner, released_at);
+            self.owners.entry(owner).or_default().used += 1;
         }
-        block.references += 1;
+        self.blocks[index as usize].references += 1;
     }
 
     /// Removes a holder. The last one leaves the block cached when it has a name and `keep` is set, free otherwise.
@@ -138,13 +208,45 @@ impl BlockPool {
         if block.references > 0 {
             return;
         }
-        if keep && block.name.is_some() {
-            block.released_at = self.releases;
-            self.recency.insert(self.releases, index);
-            self.releases += 1;
+        let (owner, is_kept) = (block.owner, keep && block.name.is_some());
+        self.owners.entry(owner).or_default().used -= 1;
+        if is_kept {
+            self.cache(owner, index);
         } else {
             self.unname(index);
             self.free.push(index);
+            self.forget_if_empty(owner);
+        }
+    }
+
+    fn cache(&mut self, owner: u64, index: u32) {
+        let stamp = self.releases;
+        self.releases += 1;
+        self.blocks[index as usize].released_at = stamp;
+        let cached = &mut self.owners.entry(owner).or_default().cached;
+        if cached.is_empty() {
+            self.oldest.insert((stamp, owner));
+        }
+        cached.insert(stamp, index);
+        self.cached += 1;
+    }
+
+    fn uncache(&mut self, id: u64, stamp: u64) -> Option<u32> {
+        let owner = self.owners.get_mut(&id)?;
+        let is_oldest = owner.oldest() == Some(stamp);
+        let index = owner.cached.remove(&stamp)?;
+        self.cached -= 1;
+        if is_oldest {
+            self.oldest.remove(&(stamp, id));
+            self.oldest.extend(owner.oldest().map(|next| (next, id)));
+        }
+        Some(index)
+    }
+
+    fn forget_if_empty(&mut self, id: u64) {
+        if self.owners.get(&id).is_some_and(|owner| owner.used == 0 && owner.cached.is_empty()) {
+            self.owners.remove(&id);
+            self.floored.remove(&id);
         }
     }
 
@@ -187,14 +289,30 @@ impl BlockPool {
             let block = &self.blocks[*index as usize];
             assert!(block.references == 0 && block.name.is_none(), "block {index} is free");
         }
-        for (stamp, index) in &self.recency {
-            let block = &self.blocks[*index as usize];
-            assert!(block.references == 0 && block.name.is_some(), "block {index} is cached");
-            assert_eq!(block.released_at, *stamp, "recency of block {index}");
-        }
+        self.check_owners();
         let named = self.blocks.iter().filter(|block| block.name.is_some()).count();
         assert_eq!(named, self.by_hash.len(), "every name has its block");
         assert_eq!(named, self.by_parent.values().map(Vec::len).sum::<usize>(), "every block has one parent");
+    }
+
+    fn check_owners(&self) {
+        let mut oldest = BTreeSet::new();
+        assert!(self.floored.iter().all(|id| self.owners.contains_key(id)), "a floor is of an owner");
+        for (id, owner) in &self.owners {
+            assert_eq!(owner.floor > 0, self.floored.contains(id), "floor of flow {id}");
+            let used = self.blocks.iter().filter(|block| block.references > 0 && block.owner == *id).count();
+            assert_eq!(owner.used, used, "blocks that flow {id} uses");
+            for (stamp, index) in &owner.cached {
+                let block = &self.blocks[*index as usize];
+                assert!(block.references == 0 && block.name.is_some(), "block {index} is cached");
+                assert_eq!((block.released_at, block.owner), (*stamp, *id), "recency of block {index}");
+            }
+            oldest.extend(owner.oldest().map(|stamp| (stamp, *id)));
+        }
+        assert_eq!(self.oldest, oldest, "the oldest cached block of each flow");
+        let of_owners = |count: fn(&Owner) -> usize| self.owners.values().map(count).sum::<usize>();
+        assert_eq!(self.cached, of_owners(|owner| owner.cached.len()), "every cached block has its owner");
+        assert_eq!(self.used(), of_owners(|owner| owner.used), "every used block has its owner");
     }
 }
 
@@ -209,8 +327,8 @@ mod tests {
     #[test]
     fn the_block_released_longest_ago_is_evicted_first() {
         let mut pool = BlockPool::new(3);
-        let held: Vec<u32> = (0..3).map(|_| pool.allocate().expect("free")).collect();
-        assert_eq!(pool.allocate(), None);
+        let held: Vec<u32> = (0..3).map(|_| pool.allocate(0).expect("free")).collect();
+        assert_eq!(pool.allocate(0), None);
         for (i, block) in held.iter().enumerate() {
             pool.name(*block, name(i as u8, 9, &[]));
         }
@@ -221,16 +339,16 @@ mod tests {
         // A hit makes block 1 the most recent.
         pool.acquire(held[1]);
         pool.release(held[1], true);
-        assert_eq!(pool.allocate(), Some(held[0]));
+        assert_eq!(pool.allocate(0), Some(held[0]));
         assert_eq!(pool.find(&[0; 32]), None);
-        assert_eq!(pool.allocate(), Some(held[2]));
-        assert_eq!(pool.allocate(), Some(held[1]));
+        assert_eq!(pool.allocate(0), Some(held[2]));
+        assert_eq!(pool.allocate(0), Some(held[1]));
     }
 
     #[test]
     fn a_shared_block_is_free_after_its_last_holder() {
         let mut pool = BlockPool::new(1);
-        let block = pool.allocate().expect("free");
+        let block = pool.allocate(0).expect("free");
         pool.acquire(block);
         pool.release(block, true);
         assert_eq!(pool.used(), 1);
@@ -241,7 +359,7 @@ mod tests {
     #[test]
     fn the_longest_common_front_is_found_until_it_is_evicted() {
         let mut pool = BlockPool::new(3);
-        let held: Vec<u32> = (0..3).map(|_| pool.allocate().expect("free")).collect();
+        let held: Vec<u32> = (0..3).map(|_| pool.allocate(0).expect("free")).collect();
         pool.name(held[0], name(0, 9, &[1, 2, 3, 4]));
         pool.name(held[1], name(1, 9, &[1, 2, 8]));
         pool.name(held[2], name(2, 5, &[1, 2, 3, 4]));
@@ -252,14 +370,14 @@ mod tests {
         assert_eq!(find(&pool, &[2, 2]), None);
         assert_eq!(pool.find_front(&[4; 32], &[1]), None);
         pool.release(held[0], true);
-        assert_eq!(pool.allocate(), Some(held[0]));
+        assert_eq!(pool.allocate(0), Some(held[0]));
         assert_eq!(find(&pool, &[1, 2, 3]), Some((held[1], 2)));
     }
 
     #[test]
     fn a_name_that_is_taken_stays_with_its_block() {
         let mut pool = BlockPool::new(2);
-        let (a, b) = (pool.allocate().expect("free"), pool.allocate().expect("free"));
+        let (a, b) = (pool.allocate(0).expect("free"), pool.allocate(0).expect("free"));
         pool.name(a, name(7, 9, &[]));
         pool.name(b, name(7, 9, &[]));
         assert_eq!(pool.find(&[7; 32]), Some(a));
@@ -267,5 +385,30 @@ mod tests {
         pool.release(a, false);
         assert_eq!((pool.free(), pool.cached()), (2, 0));
         assert_eq!(pool.find(&[7; 32]), None);
+    }
+
+    /// Takes a block, names it and leaves it cached.
+    fn cached(pool: &mut BlockPool, owner: u64, hash: u8) -> u32 {
+        let block = pool.allocate(owner).expect("a block");
+        pool.name(block, name(hash, 99, &[]));
+        pool.release(block, true);
+        block
+    }
+
+    #[test]
+    fn a_floor_is_evicted_by_its_owner_or_when_nobody_else_has_any() {
+        let mut pool = BlockPool::new(5);
+        let own: Vec<u32> = (0..3).map(|i| cached(&mut pool, 1, i)).collect();
+        pool.set_floor(1, 2);
+        let others: Vec<u32> = (3..5).map(|i| cached(&mut pool, 2, i)).collect();
+        // One of the three is beyond the floor, and the oldest of all; the other two are kept.
+        assert_eq!((pool.available(), pool.available_to(1), pool.available_to(3)), (5, 5, 3));
+        assert_eq!(pool.allocate(3), Some(own[0]));
+        assert_eq!(pool.allocate(3), Some(others[0]));
+        assert_eq!((pool.cached_of(1), pool.cached_of(2), pool.used_of(3)), (2, 1, 2));
+        assert_eq!(pool.allocate(1), Some(own[1]), "its own hand is not held");
+        assert_eq!(pool.allocate(3), Some(others[1]));
+        assert_eq!(pool.allocate(3), Some(own[2]), "nobody else has any");
+        assert_eq!(pool.allocate(1), None);
     }
 }

@@ -78,7 +78,6 @@ impl Scheduler {
         let mut drafts = vec![Vec::new(); shares.len()];
         let mut room = self.draft_room(shares, budget);
         let promised: usize = self.running.values().map(|sequence| self.promised(sequence)).sum();
-        let mut blocks = self.pool.available().saturating_sub(promised);
         let rules = self.limits.drafts;
         let block_tokens = self.limits.block_tokens;
         for (index, (urgency, _)) in shares.iter().enumerate() {
@@ -91,13 +90,13 @@ impl Scheduler {
             };
             let draft = sequence.draft(most, rules);
             let held = sequence.blocks.len();
+            let blocks = self.pool.available_to(sequence.flow).saturating_sub(promised);
             // The token that decodes has its block already.
             let fitting = (held + blocks) * block_tokens - sequence.len();
             let draft = &draft[..draft.len().min(fitting)];
             let needed = (sequence.len() + draft.len()).div_ceil(block_tokens) - held;
-            sequence.blocks.extend((0..needed).map_while(|_| self.pool.allocate()));
+            sequence.blocks.extend((0..needed).map_while(|_| self.pool.allocate(sequence.flow)));
             sequence.drafted = draft.len();
-            blocks -= needed;
             room -= draft.len();
             drafts[index] = draft.to_vec();
         }

@@ -1,16 +1,24 @@
 //! Continuous batching: who runs, what each step computes, who gives up its memory.
 //!
-//! One total order rules everything: [`Urgency`] (priority, arrival, choice). Waiting sequences are admitted in it,
-//! memory is handed out in it, and the least urgent one is preempted first.
+//! Between flows, counters of service rule ([`super::flow`]): the flow with the least is admitted next and given the next
+//! tokens of a step. Within a flow one total order rules everything: [`Urgency`] (priority, arrival, choice). Its waiting
+//! sequences are admitted in it, its tokens are handed out in it, and its least urgent one is preempted first. With one
+//! flow alone that order is all there is.
 //!
-//! Progress. Every step computes at least one token of the most urgent running sequence: no more sequences run than a step
-//! has tokens and logit rows, so its share is never 0; a request that all the blocks together cannot hold is refused, and
-//! every other holder may be preempted for it, so its blocks are there. It therefore ends after finitely many steps,
-//! and then the next one is the most urgent. Arrivals of the same priority are less urgent, so nothing starves; a steady
-//! flow of higher priorities does hold back lower ones, which is what priorities are for.
+//! Progress. A flow's most urgent running sequence is its top; the top that arrived first is the elder. Every step
+//! computes at least one token of the elder: it is given its token and row of logits before all others; a request that
+//! all the blocks together cannot hold is refused, and every other holder may be preempted for it, while nobody but a more
+//! urgent sequence of its own flow is preferred to it, so its blocks are there. (Floors are kept from an elder that can
+//! be held beside them; see [`super::fair`].) It therefore ends after finitely many steps, and then the next one is the
+//! elder, so what runs ends. Admission stops at the flow with the least claim when it has no room: what runs ends, and
+//! it has. While a flow waits its counter stands still and those of the others rise, or they are idle, and come back at no
+//! less than the least counter: so its claim is the least in the end. Arrivals of the same priority are less urgent, so
+//! nothing starves; a steady stream of higher priorities does hold back lower ones of its own flow, which is what
+//! priorities are for.
 
 use super::blocks::BlockPool;
 use super::draft::Drafts;
+use super::flow::{Fairness, Flows};
 use super::plan::{Plan, Row};
 use super::prefix;
 use super::sequence::{Sequence, SequenceId, Spec, Urgency};
@@ -31,6 +39,15 @@ pub struct Limits {
     /// Share blocks between requests.
     pub prefix_cache: bool,
     pub drafts: Drafts,
+    pub fairness: Fairness,
+}
+
+/// What is remembered of a live request.
+#[derive(Debug, Clone, Copy)]
+struct Asked {
+    priority: i32,
+    choices: usize,
+    flow: u64,
 }
 
 /// What was sampled for a sequence.
@@ -68,12 +85,12 @@ pub struct Counters {
 pub struct Scheduler {
     pub(super) limits: Limits,
     pub(super) pool: BlockPool,
-    pub(super) waiting: BTreeMap<Urgency, Sequence>,
+    /// Counters of service, and the sequences that wait.
+    pub(super) flows: Flows,
     pub(super) running: BTreeMap<Urgency, Sequence>,
     /// Choices 1… of a request until choice 0 has computed the prompt, so that they find its blocks.
     held: HashMap<u64, Vec<Sequence>>,
-    /// Priority and number of choices of every live request.
-    requests: HashMap<u64, (i32, usize)>,
+    requests: HashMap<u64, Asked>,
     pub(super) counters: Counters,
 }
 
@@ -90,7 +107,7 @@ impl Scheduler {
         Self {
             limits,
             pool: BlockPool::new(limits.blocks),
-            waiting: BTreeMap::new(),
+            flows: Flows::new(limits.fairness),
             running: BTreeMap::new(),
             held: HashMap::new(),
             requests: HashMap::new(),
@@ -110,6 +127,10 @@ impl Scheduler {
         self.counters
     }
 
+    pub fn flows(&self) -> &Flows {
+        &self.flows
+    }
+
     /// Sequences that run.
     pub fn running(&self) -> usize {
         self.running.len()
@@ -117,20 +138,21 @@ impl Scheduler {
 
     /// Sequences that wait and have run before.
     pub fn preempted(&self) -> usize {
-        self.waiting.values().filter(|sequence| sequence.resumed).count()
+        self.flows.waiting().filter(|sequence| sequence.resumed).count()
     }
 
     pub fn is_idle(&self) -> bool {
-        self.waiting.is_empty() && self.running.is_empty()
+        self.running.is_empty() && self.flows.waiting().next().is_none()
     }
 
     /// Queues a request. The caller has checked that it fits: `blocks_for(prompt + max_tokens − 1)` ≤ blocks.
     pub fn add(&mut self, spec: &Spec) {
         debug_assert!(!spec.prompt.is_empty() && spec.choices > 0);
         let root = prefix::root(&spec.salt, (!self.limits.prefix_cache).then_some(spec.request));
-        self.requests.insert(spec.request, (spec.priority, spec.choices));
-        let first = Sequence::new(spec, 0, root);
-        self.waiting.insert(first.urgency, first);
+        let asked = Asked { priority: spec.priority, choices: spec.choices, flow: spec.flow.id };
+        self.requests.insert(spec.request, asked);
+        self.flows.join(spec.flow);
+        self.flows.wait(Sequence::new(spec, 0, root));
         if spec.choices > 1 {
             self.held.insert(spec.request, (1..spec.choices).map(|choice| Sequence::new(spec, choice, root)).collect());
         }
@@ -138,12 +160,12 @@ impl Scheduler {
 
     /// Ends all choices of a request; its blocks are free or cached at once. Unknown requests are ignored.
     pub fn cancel(&mut self, request: u64) {
-        let Some((_, choices)) = self.requests.get(&request).copied() else { return };
+        let Some(asked) = self.requests.get(&request).copied() else { return };
         self.held.remove(&request);
-        for choice in 0..choices {
+        for choice in 0..asked.choices {
             self.take(SequenceId { request, choice });
         }
-        self.requests.remove(&request);
+        self.forget(request);
     }
 
     /// Ends one choice of a request.
@@ -158,20 +180,24 @@ impl Scheduler {
         self.forget_if_over(id.request);
     }
 
-    /// Decides the next step of at most `budget` tokens (bounded by the limits; never fewer than the sequences that run).
+    /// Decides the next step of at most `budget` tokens (bounded by the limits). With one flow alone it is never fewer than the
+    /// sequences that run; with several, what gets no token waits, and the prompt of one that is behind may take more.
     /// The plan is empty only when nothing waits and nothing runs.
     pub fn schedule(&mut self, budget: usize) -> Plan {
-        let budget = budget.min(self.limits.step_tokens_max).max(self.running.len()).max(1);
+        let budget = budget.min(self.limits.step_tokens_max);
+        let budget = if self.flows.is_alone() { budget.max(self.running.len()) } else { budget }.max(1);
         let mut plan = Plan::default();
         plan.started = self.admit(budget, &mut plan.batch.copies);
-        // Admission stops at the budget, so that every running sequence that decodes has its token.
-        let budget = budget.max(self.running.len());
+        // Each flow's admission stops at the budget, so that with one alone every sequence that decodes has its token.
+        let budget = budget.max(if self.flows.is_alone() { self.running.len() } else { self.prompt_behind() });
         let mut shares = self.shares(budget);
-        // Shares come in the order of urgency, so what has its blocks is never preempted by what comes later.
+        let elder = self.elder();
+        // The elder comes first. With one flow alone all come in the order of urgency, so that what has its blocks is not
+        // preempted by what comes later; a flow that holds more than its share may lose some to a later one all the same.
         for (urgency, count) in &mut shares {
-            *count = self.secure(*urgency, *count);
+            *count = self.secure(*urgency, *count, elder);
         }
-        shares.retain(|(_, count)| *count > 0);
+        shares.retain(|(urgency, count)| *count > 0 && self.running.contains_key(urgency));
         let drafts = self.drafts(&shares, budget);
         for ((urgency, count), draft) in shares.iter().zip(&drafts) {
             self.place(*urgency, *count, draft, &mut plan);
@@ -241,13 +267,28 @@ impl Scheduler {
             assert!(sequence.named <= held / self.limits.block_tokens, "names are of what is computed");
         }
         self.pool.check(&holders);
-        for sequence in self.waiting.values().chain(self.held.values().flatten()) {
+        for sequence in self.flows.waiting().chain(self.held.values().flatten()) {
             assert!(sequence.blocks.is_empty() && sequence.computed == 0, "what waits holds nothing");
         }
         assert!(self.running.len() <= self.limits.sequences_max, "sequences that run are bounded");
-        for sequence in self.running.values().chain(self.waiting.values()).chain(self.held.values().flatten()) {
-            assert!(self.requests.contains_key(&sequence.id.request), "a live sequence has its request");
+        for sequence in self.running.values().chain(self.flows.waiting()).chain(self.held.values().flatten()) {
+            let asked = self.requests.get(&sequence.id.request);
+            assert!(asked.is_some_and(|asked| asked.flow == sequence.flow), "a live sequence has its request");
         }
+        self.check_flows();
+    }
+
+    fn check_flows(&self) {
+        for state in self.flows.active() {
+            let id = state.flow.id;
+            let own = || self.running.values().filter(|sequence| sequence.flow == id);
+            assert_eq!(state.running, own().count(), "sequences of flow {id} that run");
+            assert_eq!(state.pending, own().map(Sequence::uncounted).sum::<usize>(), "prompt tokens of flow {id}");
+            let requests = self.requests.values().filter(|asked| asked.flow == id).count();
+            assert_eq!(state.requests, requests, "requests of flow {id}");
+        }
+        let requests = self.flows.active().map(|state| state.requests).sum::<usize>();
+        assert_eq!(self.requests.len(), requests, "every request is of an active flow");
     }
 
     fn debug_check(&self) {
@@ -257,46 +298,25 @@ impl Scheduler {
     }
 }
 
-/// Shares of a step.
+/// What a step computes of one sequence.
 impl Scheduler {
-    /// Tokens of this step for each running sequence, in the order of urgency: one for each that decodes, the rest as
-    /// prefill chunks, the most urgent first.
-    fn shares(&self, budget: usize) -> Vec<(Urgency, usize)> {
-        let decoding = self.running.values().filter(|sequence| sequence.is_decoding()).count();
-        let mut tokens_left = budget - decoding;
-        let mut rows_left = self.limits.step_logits_max - decoding;
-        let mut shares = Vec::with_capacity(self.running.len());
-        for (urgency, sequence) in &self.running {
-            let count = if sequence.is_decoding() {
-                1
-            } else {
-                let count = chunk(sequence, tokens_left, rows_left);
-                tokens_left -= count;
-                rows_left -= sequence.logit_rows(count);
-                count
-            };
-            if count > 0 {
-                shares.push((*urgency, count));
-            }
-        }
-        shares
-    }
-
-    /// Gives the sequence blocks for `count` more tokens, preempting less urgent ones; the tokens that it got blocks for.
-    fn secure(&mut self, urgency: Urgency, count: usize) -> usize {
+    /// Gives the sequence blocks for `count` more tokens, preempting others; the tokens that it got blocks for.
+    fn secure(&mut self, urgency: Urgency, count: usize, elder: Option<Urgency>) -> usize {
         let Some(sequence) = self.running.get(&urgency) else { return 0 };
-        let (computed, held) = (sequence.computed, sequence.blocks.len());
+        let (flow, computed, held) = (sequence.flow, sequence.computed, sequence.blocks.len());
         let needed = self.blocks_for(computed + count).saturating_sub(held);
-        while self.pool.available() < needed {
-            match self.running.last_key_value() {
-                Some((last, _)) if *last > urgency => self.preempt(*last),
-                _ => break,
+        while self.pool.available_to(flow) < needed {
+            match self.victim(urgency, elder) {
+                Some(victim) => self.preempt(victim),
+                None => break,
             }
         }
-        let fitting = (held + self.pool.available()) * self.limits.block_tokens - computed;
+        // What the floors of others keep is for the elder alone, when there is nothing else.
+        let available = if Some(urgency) == elder { self.pool.available() } else { self.pool.available_to(flow) };
+        let fitting = (held + available) * self.limits.block_tokens - computed;
         let count = count.min(fitting);
         let needed = self.blocks_for(computed + count).saturating_sub(held);
-        let blocks: Vec<u32> = (0..needed).map_while(|_| self.pool.allocate()).collect();
+        let blocks: Vec<u32> = (0..needed).map_while(|_| self.pool.allocate(flow)).collect();
         if let Some(sequence) = self.running.get_mut(&urgency) {
             sequence.blocks.extend(blocks);
         }
@@ -335,6 +355,9 @@ impl Scheduler {
         let sequence = self.running_mut(id)?;
         debug_assert!(sampled.len() <= sequence.drafted + 1, "one sample more than drafts");
         sequence.generated.extend(sampled.iter().map(|sample| sample.token));
+        let flow = sequence.flow;
+        self.flows.charge(flow, 0, sampled.len());
+        let sequence = self.running_mut(id)?;
         if sampled.last().is_some_and(|sample| sample.stop) {
             return Some(End::Stop);
         }
@@ -345,7 +368,7 @@ impl Scheduler {
     /// they filled. `sampled`: how many were, and appended.
     fn advance(&mut self, id: SequenceId, count: usize, sampled: usize) {
         let block_tokens = self.limits.block_tokens;
-        let Some(urgency) = self.urgency(id) else { return };
+        let Some((_, urgency)) = self.place_of(id) else { return };
         let Some(sequence) = self.running.get_mut(&urgency) else { return };
         let drafted = std::mem::take(&mut sequence.drafted);
         let accepted = sampled.saturating_sub(1);
@@ -362,6 +385,9 @@ impl Scheduler {
         for block in sequence.blocks.drain(held..).rev() {
             self.pool.release(block, false);
         }
+        let counted = sequence.computed.min(sequence.prompt.len()).max(sequence.counted);
+        let (flow, prompt) = (sequence.flow, counted - std::mem::replace(&mut sequence.counted, counted));
+        self.flows.charge(flow, prompt, 0);
         let prompt_done = sequence.computed >= sequence.prompt.len();
         if let Some(from) = &mut sequence.prompt_rows_from {
             *from = sequence.computed.max(*from);
@@ -381,21 +407,42 @@ impl Scheduler {
 
     /// Back to the queue. What it computed stays cached until the blocks are needed.
     pub(super) fn preempt(&mut self, urgency: Urgency) {
-        let Some(mut sequence) = self.running.remove(&urgency) else { return };
+        let Some(mut sequence) = self.stop(urgency) else { return };
         self.let_go(&mut sequence, usize::MAX);
         sequence.computed = 0;
         sequence.stored = 0;
         sequence.settled = false;
         sequence.named = 0;
         self.counters.preemptions += 1;
-        self.waiting.insert(urgency, sequence);
+        self.flows.wait(sequence);
+    }
+
+    /// From now on the sequence runs.
+    pub(super) fn run(&mut self, sequence: Sequence) {
+        if let Some(state) = self.flows.get_mut(sequence.flow) {
+            state.running += 1;
+            state.pending += sequence.uncounted();
+        }
+        self.running.insert(sequence.urgency, sequence);
+    }
+
+    /// Takes the sequence out of those that run.
+    fn stop(&mut self, urgency: Urgency) -> Option<Sequence> {
+        let sequence = self.running.remove(&urgency)?;
+        if let Some(state) = self.flows.get_mut(sequence.flow) {
+            state.running -= 1;
+            state.pending -= sequence.uncounted();
+        }
+        Some(sequence)
     }
 
     /// Removes a sequence, wherever it is.
     fn take(&mut self, id: SequenceId) {
-        let Some(urgency) = self.urgency(id) else { return };
-        self.waiting.remove(&urgency);
-        if let Some(mut sequence) = self.running.remove(&urgency) {
+        let Some((flow, urgency)) = self.place_of(id) else { return };
+        if let Some(state) = self.flows.get_mut(flow) {
+            state.waiting.remove(&urgency);
+        }
+        if let Some(mut sequence) = self.stop(urgency) {
             // Without a prefix cache, only the prompt's blocks are of use, and only to other choices.
             let keep = match self.limits.prefix_cache {
                 true => usize::MAX,
@@ -416,6 +463,8 @@ impl Scheduler {
             let name = sequence.name(last, sequence.computed, block_tokens);
             self.pool.name(sequence.blocks[last], name);
         }
+        let percent = self.flows.get(sequence.flow).map_or(0, |state| state.flow.floor_blocks_percent as usize);
+        self.pool.set_floor(sequence.flow, self.pool.total() * percent / 100);
         for (index, block) in sequence.blocks.drain(..).enumerate().rev() {
             self.pool.release(block, index < keep);
         }
@@ -423,46 +472,44 @@ impl Scheduler {
 
     fn release_held(&mut self, request: u64) {
         for sequence in self.held.remove(&request).unwrap_or_default() {
-            self.waiting.insert(sequence.urgency, sequence);
+            self.flows.wait(sequence);
         }
     }
 
     fn forget_if_over(&mut self, request: u64) {
         if !self.lives(request) {
-            self.requests.remove(&request);
+            self.forget(request);
+        }
+    }
+
+    fn forget(&mut self, request: u64) {
+        if let Some(asked) = self.requests.remove(&request) {
+            self.flows.leave(asked.flow);
         }
     }
 
     /// Some choice of the request is not over.
     fn lives(&self, request: u64) -> bool {
-        let Some((priority, choices)) = self.requests.get(&request).copied() else { return false };
+        let Some(asked) = self.requests.get(&request).copied() else { return false };
+        let waiting = self.flows.get(asked.flow).map(|state| &state.waiting);
         let choice_lives = |choice| {
-            let urgency = Urgency::new(priority, SequenceId { request, choice });
-            self.running.contains_key(&urgency) || self.waiting.contains_key(&urgency)
+            let urgency = Urgency::new(asked.priority, SequenceId { request, choice });
+            self.running.contains_key(&urgency) || waiting.is_some_and(|waiting| waiting.contains_key(&urgency))
         };
-        self.held.contains_key(&request) || (0..choices).any(choice_lives)
+        self.held.contains_key(&request) || (0..asked.choices).any(choice_lives)
     }
 
-    fn urgency(&self, id: SequenceId) -> Option<Urgency> {
-        self.requests.get(&id.request).map(|(priority, _)| Urgency::new(*priority, id))
+    /// The flow of a sequence, and its place in the order there.
+    fn place_of(&self, id: SequenceId) -> Option<(u64, Urgency)> {
+        self.requests.get(&id.request).map(|asked| (asked.flow, Urgency::new(asked.priority, id)))
     }
 
     fn running_mut(&mut self, id: SequenceId) -> Option<&mut Sequence> {
-        let urgency = self.urgency(id)?;
+        let (_, urgency) = self.place_of(id)?;
         self.running.get_mut(&urgency)
     }
 
     pub(super) fn blocks_for(&self, tokens: usize) -> usize {
         tokens.div_ceil(self.limits.block_tokens)
     }
-}
-
-/// The longest prefill chunk within the tokens and logit rows that are left.
-fn chunk(sequence: &Sequence, tokens_left: usize, rows_left: usize) -> usize {
-    let mut count = sequence.remaining().min(tokens_left);
-    // Rows fall with the chunk, by at most one a token.
-    while count > 0 && sequence.logit_rows(count) > rows_left {
-        count -= (sequence.logit_rows(count) - rows_left).min(count);
-    }
-    count
 }

@@ -2,6 +2,7 @@
 
 use super::blocks::Name;
 use super::draft::Trust;
+use super::flow::Flow;
 use super::prefix::{self, BlockHash};
 use std::cmp::Reverse;
 use std::sync::Arc;
@@ -13,8 +14,9 @@ pub struct SequenceId {
     pub choice: usize,
 }
 
-/// Urgency: the smaller one is served first and preempted last. A total order: priority, then arrival, then choice.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+/// Urgency within a flow: the smaller one is served first and preempted last. A total order: priority, then arrival, then
+/// choice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Urgency {
     priority: Reverse<i32>,
     id: SequenceId,
@@ -28,13 +30,18 @@ impl Urgency {
     pub fn priority(&self) -> i32 {
         self.priority.0
     }
+
+    pub fn id(&self) -> SequenceId {
+        self.id
+    }
 }
 
 /// What a request asks of the scheduler.
 #[derive(Debug, Clone)]
 pub struct Spec {
-    /// Rises with arrival: equal priorities are served in this order.
+    /// Rises with arrival: equal priorities of a flow are served in this order.
     pub request: u64,
+    pub flow: Flow,
     /// Not empty.
     pub prompt: Arc<[u32]>,
     /// 0 computes the prompt and samples nothing.
@@ -61,6 +68,8 @@ pub struct Spec {
 pub struct Sequence {
     pub id: SequenceId,
     pub urgency: Urgency,
+    /// Id of its flow.
+    pub flow: u64,
     pub prompt: Arc<[u32]>,
     pub generated: Vec<u32>,
     pub max_tokens: usize,
@@ -77,6 +86,8 @@ pub struct Sequence {
     pub prompt_rows_from: Option<usize>,
     /// The sequence has run before (it was preempted).
     pub resumed: bool,
+    /// Tokens of the prompt that were counted as its flow's service, or were cached.
+    pub counted: usize,
     /// Draft tokens of the step under way.
     pub drafted: usize,
     pub trust: Trust,
@@ -91,6 +102,7 @@ impl Sequence {
         Self {
             id,
             urgency: Urgency::new(spec.priority, id),
+            flow: spec.flow.id,
             prompt: spec.prompt.clone(),
             generated: Vec::new(),
             max_tokens: spec.max_tokens,
@@ -101,6 +113,7 @@ impl Sequence {
             named: 0,
             prompt_rows_from: (spec.prompt_logits && choice == 0).then_some(0),
             resumed: false,
+            counted: 0,
             drafted: 0,
             trust: Trust::default(),
             root,
@@ -124,6 +137,11 @@ impl Sequence {
     /// Tokens to compute before the next one can be sampled.
     pub fn remaining(&self) -> usize {
         self.len() - self.computed
+    }
+
+    /// Tokens of the prompt that will be counted.
+    pub fn uncounted(&self) -> usize {
+        self.prompt.len().saturating_sub(self.counted)
     }
 
     /// One token from the next sample, and that one is a generated token.

@@ -3,8 +3,8 @@
 use crate::fake::{Bytes, EOS, FAILING, FakeExecutor, PANICKING, Random, reference, shape};
 use orrery_engine::sample::{History, Sampler, draw};
 use orrery_engine::{
-    Engine, Error, Event, FinishReason, Generation, Handle, Request, Sampling, Settings, Stats, Timings, TokenLogprobs,
-    Usage,
+    Engine, Error, Event, FinishReason, Flow, Generation, Handle, Request, Sampling, Settings, Stats, Timings,
+    TokenLogprobs, Usage,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,6 +22,7 @@ pub fn request(prompt: &[u32], max_tokens: usize) -> Request {
         logprobs: None,
         prompt_logprobs: None,
         cache_salt: Vec::new(),
+        flow: Flow::default(),
         priority: 0,
     }
 }
@@ -249,6 +250,49 @@ async fn a_full_queue_refuses_and_recovers() {
     }
     assert!(handle.submit(request(&[4], 1)).is_ok());
     engine.stop();
+}
+
+/// One flow fills its part of the queue and no more; what leaves the queue gives its place back.
+#[tokio::test]
+async fn a_flow_cannot_fill_the_queue() {
+    let (executor, permits) = FakeExecutor::gated(shape(64, 256));
+    let (engine, handle) = start(executor, Settings { queue_max: 4, sequences_max: 1, ..Settings::default() });
+    let of = |id, queue_share_percent| {
+        let flow = Flow { id, queue_share_percent, ..Flow::default() };
+        handle.submit(Request { flow, ..request(&[id as u32], 3) })
+    };
+    let full = |limit| Some(Error::Overloaded { limit, retry_after_s: 1 });
+    let mut accepted = vec![of(1, 50).expect("accepted")];
+    // The first has the place when it has left the queue.
+    permits.send(()).expect("engine");
+    while handle.stats().waiting > 0 {
+        std::thread::yield_now();
+    }
+    accepted.extend((0..2).map(|_| of(1, 50).expect("accepted")));
+    assert_eq!(of(1, 50).err(), full(2));
+    accepted.push(of(2, 1).expect("one at least"));
+    assert_eq!(of(2, 1).err(), full(1));
+    accepted.push(of(3, 100).expect("accepted"));
+    assert_eq!(of(4, 100).err(), full(4), "the whole queue is full");
+    drop(permits);
+    for generation in accepted {
+        assert!(matches!(collect(generation).await.end, Some(Ok(_))));
+    }
+    assert!(of(1, 50).is_ok());
+    engine.stop();
+}
+
+#[test]
+fn flows_that_make_no_sense_are_refused() {
+    let (_engine, handle) = start(FakeExecutor::new(shape(9, 40)), Settings::default());
+    let refusal = |flow| match handle.submit(Request { flow, ..request(&[1], 1) }) {
+        Err(Error::Invalid { param: "flow", message }) => message,
+        other => panic!("{:?}", other.err()),
+    };
+    let flow = Flow::default();
+    assert!(refusal(Flow { weight: 0, ..flow }).contains("weight is 0"));
+    assert!(refusal(Flow { floor_blocks_percent: 101, ..flow }).contains("`floor_blocks_percent` 101"));
+    assert!(refusal(Flow { queue_share_percent: 101, ..flow }).contains("`queue_share_percent` 101"));
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use crate::model::together;
 use crate::scheduler::{Harness, limits, spec};
 use orrery_engine::core::draft::Drafts;
 use orrery_engine::core::scheduler::Limits;
-use orrery_engine::{Engine, FinishReason, LoadError, Request, Sampling, Settings, Stats};
+use orrery_engine::{Engine, FinishReason, Flow, LoadError, Request, Sampling, Settings, Stats};
 use std::sync::Arc;
 
 fn speculating(settings: Settings) -> Settings {
@@ -41,6 +41,7 @@ fn random_request(random: &mut Random) -> Request {
         logprobs: random.one_in(2).then_some(3),
         prompt_logprobs: random.one_in(6).then_some(2),
         cache_salt: vec![0; random.below(2)],
+        flow: Flow::default(),
         priority: random.below(2) as i32,
     }
 }

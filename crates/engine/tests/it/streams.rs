@@ -2,7 +2,7 @@
 
 use crate::engine::{Outcome, collect, request};
 use crate::fake::{Bytes, Script};
-use orrery_engine::{Engine, FinishReason, Request, Usage};
+use orrery_engine::{Engine, Event, FinishReason, Request, Usage};
 use std::sync::Arc;
 
 /// Plays `text` as the continuation of a prompt of one token.
@@ -63,6 +63,34 @@ async fn choices_stop_on_their_own() {
     let outcome = outcome.await;
     assert_eq!(outcome.texts.values().collect::<Vec<_>>(), ["xx", "xx", "xx"]);
     assert_eq!(outcome.end, Some(Ok(Usage { prompt_tokens: 1, completion_tokens: 15, cached_tokens: 0 })));
+}
+
+#[tokio::test]
+async fn a_choice_that_is_dropped_says_no_more_and_the_others_go_on() {
+    let script = Script(b"abcdef".iter().map(|byte| u32::from(*byte)).collect());
+    let (engine, handle) = Engine::start_with_text(script, Arc::new(Bytes), Default::default()).expect("an engine");
+    let mut request = request(&[1], 6);
+    request.n = 2;
+    let mut generation = handle.submit(request).expect("accepted");
+    let mut seen = [String::new(), String::new()];
+    let mut dropped = false;
+    let end = loop {
+        match generation.next().await.expect("an end") {
+            Event::Token { choice, text, .. } | Event::Finished { choice, text, .. } => {
+                assert!(!(dropped && choice == 0), "the dropped choice is silent");
+                seen[choice] += &text;
+                if choice == 0 && seen[0].len() >= 2 {
+                    generation.drop_choice(0);
+                    dropped = true;
+                }
+            }
+            end => break end,
+        }
+    };
+    assert!(matches!(end, Event::Done { .. }), "{end:?}");
+    assert_eq!(seen, ["ab", "abcdef"]);
+    assert!(generation.next().await.is_none());
+    engine.stop();
 }
 
 #[tokio::test]

@@ -150,6 +150,8 @@ async fn what_is_set_reaches_the_engine() {
         draft_tokens_max: 10,
         draft_match_min: 1,
         draft_window: 11,
+        generated_token_cost: 12,
+        burst_tokens: 13,
         ..Default::default()
     };
     let catalogue = Catalogue::embedded().expect("embedded");
@@ -170,6 +172,8 @@ async fn what_is_set_reaches_the_engine() {
         draft_tokens_max: 10,
         draft_match_min: 1,
         draft_window: 11,
+        generated_token_cost: 12,
+        burst_tokens: 13,
     };
     assert_eq!(seen.lock().expect("no panic").take(), Some(expected));
 }
