@@ -1,4 +1,4 @@
-//! The use cases: admission, chat and completion, the models that run, the model catalogue and its downloads.
+//! The use cases: admission, chat and completion, the models that run, the model catalogue and its downloads, metering.
 //!
 //! Must not know: HTTP servers, wire types, the environment (settings come in as plain structs). Start at [`Platform`].
 
@@ -13,6 +13,7 @@ mod error;
 pub mod evaluate;
 mod filter;
 pub mod measure;
+pub mod metering;
 pub mod models;
 pub mod pull;
 pub mod redact;

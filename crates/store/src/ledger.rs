@@ -55,8 +55,11 @@ pub struct UsageRow {
 }
 
 impl UsageRow {
-    /// Both stores call this before they write.
-    pub(crate) fn check(&self) -> Result<()> {
+    /// Both stores call this before they write; whoever makes rows can ask beforehand.
+    ///
+    /// # Errors
+    /// `BadInput`: a field is out of bounds, and the ledger would never take the row.
+    pub fn check(&self) -> Result<()> {
         if self.id.is_empty() {
             return Err(Error::BadInput("a row of usage needs the id of its request".into()));
         }

@@ -1,6 +1,8 @@
-//! Tests of the platform from outside: pulling from local servers, the data folder, models that run.
+//! Tests of the platform from outside: pulling from local servers, the data folder, models that run, usage that
+//! reaches the ledger.
 
 mod hub;
+mod metering;
 mod pull;
 mod running;
 mod server;

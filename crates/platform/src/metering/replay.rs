@@ -1,0 +1,92 @@
+//! What an earlier process has left in the journal, as rows.
+
+use super::folder::Folder;
+use super::record::{Closing, Counts, Id, Record, scan, usage_row};
+use super::request::Bill;
+use super::segments::{Fate, Group};
+use orrery_store::{Outcome, UsageRow};
+use std::collections::HashMap;
+use std::io;
+
+/// All that was left.
+#[derive(Debug)]
+pub(super) struct Left {
+    /// For the ledger, by the time at which the requests began.
+    pub rows: Vec<UsageRow>,
+    /// The files, which go when all rows are in the ledger.
+    pub group: Group,
+    /// A number above those of all files.
+    pub next_number: u64,
+}
+
+/// What the records say of one request.
+#[derive(Debug, Default)]
+struct Found {
+    begin: Option<(Bill, i64)>,
+    counts: Counts,
+    last_ms: i64,
+    closing: Option<Closing>,
+}
+
+/// Reads all segments. The order of records does not matter: counts only grow, and an end is the last word.
+pub(super) fn read(folder: &dyn Folder) -> io::Result<Left> {
+    let numbers = folder.segments()?;
+    let next_number = numbers.last().map_or(1, |last| last + 1);
+    let mut found: HashMap<Id, Found> = HashMap::new();
+    let mut files = Vec::new();
+    let mut bytes = 0;
+    for number in numbers {
+        let contents = folder.read(number)?;
+        bytes += contents.len() as u64;
+        let scan = scan(&contents);
+        if scan.damaged {
+            tracing::error!(number, "a segment of the journal of usage is damaged; what can be read of it is used");
+        }
+        files.push((number, if scan.damaged { Fate::KeepAside } else { Fate::Remove }));
+        for record in scan.records {
+            found.entry(record.id()).or_default().add(record);
+        }
+    }
+    let mut rows: Vec<UsageRow> = found.into_iter().filter_map(|(id, found)| found.row(id)).collect();
+    rows.sort_by(|a, b| (a.started_at_ms, &a.id).cmp(&(b.started_at_ms, &b.id)));
+    if !rows.is_empty() {
+        let interrupted = rows.iter().filter(|row| row.outcome == Outcome::Interrupted).count();
+        tracing::info!(rows = rows.len(), interrupted, "usage of an earlier run goes to the ledger");
+    }
+    let group = Group { files, bytes, unsettled: rows.len(), segment: None, unsynced: false, unnamed: false };
+    Ok(Left { rows, group, next_number })
+}
+
+impl Found {
+    fn add(&mut self, record: Record) {
+        match record {
+            Record::Begin { bill, started_at_ms, .. } => self.begin = Some((bill, started_at_ms)),
+            Record::Progress { counts, at_ms, .. } => {
+                // The tokens of the prompt may be told more than once, with the cached ones later.
+                if at_ms >= self.last_ms && counts.output >= self.counts.output {
+                    (self.counts.input, self.counts.cached) = (counts.input, counts.cached);
+                }
+                self.counts.output = self.counts.output.max(counts.output);
+                self.last_ms = self.last_ms.max(at_ms);
+            }
+            Record::End { closing, .. } => self.closing = Some(closing),
+        }
+    }
+
+    /// `None`: its beginning was lost, and nobody knows who pays.
+    fn row(self, id: Id) -> Option<UsageRow> {
+        let Some((bill, started_at_ms)) = self.begin else {
+            tracing::error!(request = %id, "the beginning of a request cannot be read; its usage is lost");
+            return None;
+        };
+        let closing = self.closing.unwrap_or(Closing {
+            counts: self.counts,
+            queue_us: 0,
+            prefill_us: 0,
+            decode_us: 0,
+            outcome: Outcome::Interrupted,
+            ended_at_ms: self.last_ms.max(started_at_ms),
+        });
+        Some(usage_row(id, &bill, started_at_ms, &closing))
+    }
+}
