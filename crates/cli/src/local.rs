@@ -37,6 +37,7 @@ impl Server {
         );
         let keys = if settings.auth { Keys::Asked } else { Keys::NotAsked };
         let Opened { accounts, first_key } = Accounts::open(&settings.platform.data_dir, keys).await?;
+        accounts.start_metering(&settings.platform.data_dir).await?;
         Ok((Self::run(listener, settings, accounts, None)?, first_key))
     }
 

@@ -92,6 +92,23 @@ impl Generation {
         }
     }
 
+    /// What has been produced so far, as far as it was read.
+    pub fn usage(&self) -> Usage {
+        self.usage
+    }
+
+    /// Where the time went so far.
+    pub fn timings(&self) -> Timings {
+        self.clock.timings()
+    }
+
+    /// Reads all that has been produced already, without waiting for more.
+    pub fn take_in(&mut self) {
+        while let Ok(raw) = self.raw.try_recv() {
+            self.accept(raw);
+        }
+    }
+
     /// Ends a choice: no further event of it comes. The terminal event still comes after the last choice.
     pub fn drop_choice(&mut self, index: usize) {
         let Some(choice) = self.choices.get_mut(index) else { return };

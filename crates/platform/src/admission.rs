@@ -1,5 +1,6 @@
 //! Permission to run a model: no use case runs without an [`Admission`], and only this module makes one.
 
+use crate::limits::Permit;
 use crate::{Error, Principal};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -12,12 +13,24 @@ const RETRY_AFTER_S: u64 = 1;
 pub struct Admission {
     gate: Arc<Gate>,
     by: Principal,
+    /// What the request holds of its tenant's and key's limits, until it is known how much it will take.
+    permit: Option<Permit>,
 }
 
 impl Admission {
     /// Who was admitted.
     pub fn by(&self) -> &Principal {
         &self.by
+    }
+
+    pub(crate) fn with_permit(mut self, permit: Permit) -> Self {
+        self.permit = Some(permit);
+        self
+    }
+
+    /// Once.
+    pub(crate) fn take_permit(&mut self) -> Result<Permit, Error> {
+        self.permit.take().ok_or_else(|| Error::internal("an admission was used twice"))
     }
 }
 
@@ -61,7 +74,7 @@ impl Gate {
             return Err(Error::Overloaded { message, retry_after_s: RETRY_AFTER_S });
         }
         state.out += 1;
-        Ok(Admission { gate: self.clone(), by })
+        Ok(Admission { gate: self.clone(), by, permit: None })
     }
 
     pub(crate) fn start_draining(&self) {

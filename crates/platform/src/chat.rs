@@ -2,6 +2,7 @@
 //!
 //! Must not know: wire types. Start at [`Platform::chat`].
 
+use crate::accounts::Sale;
 use crate::filter::{self, Filter};
 use crate::pull::blocking;
 use crate::{Admission, Error, Platform, Principal, Reply};
@@ -140,26 +141,34 @@ pub struct PromptToken {
 }
 
 impl Platform {
-    /// Starts a chat: the messages are rendered by the model's template. `admission` must live as long as the reply.
-    pub async fn chat(&self, admission: &Admission, request: ChatRequest) -> Result<Reply, Error> {
+    /// Starts a chat: the messages are rendered by the model's template.
+    ///
+    /// # Errors
+    /// What the request asks for cannot be done, a limit is in the way, or the model is not ready.
+    pub async fn chat(&self, admission: Admission, request: ChatRequest) -> Result<Reply, Error> {
         if request.messages.is_empty() {
             return Err(Error::BadInput {
                 param: Some("messages"),
                 message: "`messages` is empty; send at least one message".into(),
             });
         }
-        let handle = self.handle(&request.model)?;
+        let (handle, model, version) = self.served(&request.model)?;
         let mut request = request;
         filter::messages(admission.by(), &mut request.messages)?;
         let bytes = request.messages.iter().map(|message| message.content.len()).sum();
         let messages = engine_messages(&request.messages);
         let tokens = on_text(&handle, bytes, move |handle| handle.chat_prompt(&messages).map_err(engine_error)).await?;
-        start(handle, admission, tokens, None, request.generate, None).map_err(of_messages)
+        let sale = Sale { model, version, endpoint: "chat.completions" };
+        self.submit(handle, admission, sale, Asked { tokens, text: None, prompt_logprobs: None }, request.generate)
+            .map_err(of_messages)
     }
 
-    /// Starts a text completion. `admission` must live as long as the reply.
-    pub async fn complete(&self, admission: &Admission, request: CompletionRequest) -> Result<Reply, Error> {
-        let handle = self.handle(&request.model)?;
+    /// Starts a text completion.
+    ///
+    /// # Errors
+    /// As [`Platform::chat`].
+    pub async fn complete(&self, admission: Admission, request: CompletionRequest) -> Result<Reply, Error> {
+        let (handle, model, version) = self.served(&request.model)?;
         let mut request = request;
         filter::prompt(admission.by(), &mut request.prompt)?;
         let (tokens, text) = match request.prompt {
@@ -171,8 +180,45 @@ impl Platform {
                 .await?
             }
         };
-        start(handle, admission, tokens, text, request.generate, request.prompt_logprobs)
+        let sale = Sale { model, version, endpoint: "completions" };
+        let asked = Asked { tokens, text, prompt_logprobs: request.prompt_logprobs };
+        self.submit(handle, admission, sale, asked, request.generate)
     }
+
+    fn submit(
+        &self,
+        handle: Handle,
+        mut admission: Admission,
+        sale: Sale,
+        asked: Asked,
+        generate: Generate,
+    ) -> Result<Reply, Error> {
+        let permit = admission.take_permit()?;
+        let by = admission.by().clone();
+        filter::logprobs(&by, generate.logprobs.is_some())?;
+        let filter = Filter::of_answers(&by, generate.n);
+        // The engine refuses a prompt that leaves no room, with its own numbers.
+        let Asked { tokens, text, prompt_logprobs } = asked;
+        let room = handle.shape().context.saturating_sub(tokens.len()).max(1);
+        let request = engine_request(&by, tokens.clone(), generate, prompt_logprobs, room);
+        let output_max = request.max_tokens.min(room).saturating_mul(request.n);
+        let reserved = self.accounts().reserve(permit, &sale.model, tokens.len(), output_max)?;
+        let generation = handle.submit(request).map_err(engine_error)?;
+        let tab = self.accounts().bill(&by, sale, reserved)?;
+        let prompt_text = match text {
+            Some(text) => text,
+            None => handle.decode(&tokens).map_err(engine_error)?,
+        };
+        Ok(Reply::new(admission, prompt_text, tokens, handle, generation, filter, tab))
+    }
+}
+
+/// A prompt on its way to the engine.
+struct Asked {
+    tokens: Vec<u32>,
+    /// What the tokens were made of, where it was text.
+    text: Option<String>,
+    prompt_logprobs: Option<usize>,
 }
 
 /// Works on a text of `bytes` bytes: here when it is short, else on a blocking thread.
@@ -186,28 +232,6 @@ async fn on_text<T: Send + 'static>(
     }
     let handle = handle.clone();
     blocking(move || work(&handle)).await
-}
-
-fn start(
-    handle: Handle,
-    admission: &Admission,
-    tokens: Vec<u32>,
-    text: Option<String>,
-    generate: Generate,
-    prompt_logprobs: Option<usize>,
-) -> Result<Reply, Error> {
-    let by = admission.by();
-    filter::logprobs(by, generate.logprobs.is_some())?;
-    let filter = Filter::of_answers(by, generate.n);
-    // The engine refuses a prompt that leaves no room, with its own numbers.
-    let room = handle.shape().context.saturating_sub(tokens.len()).max(1);
-    let request = engine_request(by, tokens.clone(), generate, prompt_logprobs, room);
-    let generation = handle.submit(request).map_err(engine_error)?;
-    let prompt_text = match text {
-        Some(text) => text,
-        None => handle.decode(&tokens).map_err(engine_error)?,
-    };
-    Ok(Reply::new(prompt_text, tokens, handle, generation, filter))
 }
 
 fn engine_request(

@@ -19,6 +19,15 @@ pub enum Error {
     /// The key's role does not allow it.
     #[error("{0}")]
     Forbidden(String),
+    /// A limit or a budget of the tenant or the key is in the way.
+    #[error("{message}")]
+    Limited {
+        message: String,
+        /// Exact where only time is waited for.
+        retry_after_ms: Option<u64>,
+        /// A month's budget: to try again soon is of no use.
+        is_budget: bool,
+    },
     #[error("{message}")]
     Overloaded { message: String, retry_after_s: u64 },
     /// Loading, draining, or a source that cannot be reached.

@@ -76,7 +76,7 @@ impl Platform {
             prompt_logprobs: Some(0),
             generate: one_token(),
         };
-        let mut reply = self.complete(admission, request).await?;
+        let mut reply = self.complete(self.admit(admission.by().clone()).await?, request).await?;
         let mut scores: Option<Vec<f32>> = None;
         while let Some(event) = reply.next().await {
             match event {

@@ -12,6 +12,7 @@ pub mod chat;
 mod error;
 pub mod evaluate;
 mod filter;
+pub mod limits;
 pub mod measure;
 pub mod metering;
 pub mod models;

@@ -6,7 +6,7 @@ use crate::admission::Gate;
 use crate::catalogue::Catalogue;
 use crate::pull::{Puller, blocking, unix_seconds};
 use crate::sources::{Progress, SourceSettings, Step};
-use crate::{Accounts, Admission, Error, ModelStats, Principal, Reference};
+use crate::{Accounts, Admission, Error, ModelStats, Principal, Reference, Store};
 use orrery_engine::{Engine, Handle, Load, LoadError, Settings as EngineSettings};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -132,6 +132,8 @@ struct Slot {
 struct Running {
     engine: Option<Engine>,
     handle: Option<Handle>,
+    /// Digest of the model's file, where it is one of the data folder.
+    version: String,
     stopped: bool,
 }
 
@@ -177,7 +179,7 @@ impl Platform {
             })
         });
         let mut tasks: Vec<JoinHandle<()>> = tasks.collect();
-        tasks.push(accounts.watch());
+        tasks.extend([accounts.watch(), accounts.sweep()]);
         let loading = Mutex::new(tasks);
         Ok(Arc::new(Self { accounts, slots, gate: Gate::new(settings.admissions_max), loading }))
     }
@@ -219,9 +221,14 @@ impl Platform {
     }
 
     /// Takes a permit; refused with `Unavailable` while draining and `Overloaded` past the limit.
-    pub fn admit(&self, by: Principal) -> Result<Admission, Error> {
+    ///
+    /// # Errors
+    /// `Forbidden`, `Limited`, `Overloaded`, `Unavailable`.
+    pub async fn admit(&self, by: Principal) -> Result<Admission, Error> {
         by.check(crate::Action::Infer)?;
-        self.gate.admit(by)
+        let admission = self.gate.admit(by)?;
+        let permit = self.accounts.pass(admission.by()).await?;
+        Ok(admission.with_permit(permit))
     }
 
     /// Engine statistics by model id, of the models that are ready.
@@ -261,6 +268,7 @@ impl Platform {
             task.abort();
         }
         self.accounts.note_used().await;
+        self.accounts.stop_metering().await;
         for slot in &self.slots {
             let engine = slot.stop();
             if let Some(engine) = engine
@@ -274,6 +282,11 @@ impl Platform {
 
     /// The engine of a model by its id or an alias of the catalogue.
     pub(crate) fn handle(&self, model: &str) -> Result<Handle, Error> {
+        Ok(self.served(model)?.0)
+    }
+
+    /// The same with what the model is called, and the digest of its file.
+    pub(crate) fn served(&self, model: &str) -> Result<(Handle, String, String), Error> {
         let slot = self
             .slots
             .iter()
@@ -288,7 +301,7 @@ impl Platform {
             )));
         };
         if let Some(handle) = slot.running().handle.clone() {
-            return Ok(handle);
+            return Ok((handle, slot.id.clone(), slot.running().version.clone()));
         }
         let state = slot.state.borrow().clone();
         Err(Error::Unavailable(match state {
@@ -299,6 +312,13 @@ impl Platform {
             ModelState::Ready => format!("the model `{}` has been stopped", slot.id),
         }))
     }
+}
+
+/// Digest of the file, or of the first of a folder's, as it was checked when it was pulled; empty for what was not.
+fn version(settings: &Settings, path: &Path) -> String {
+    let stored = Store::open(&settings.data_dir).and_then(|store| store.list()).unwrap_or_default();
+    let found = stored.into_iter().find(|model| model.path == path);
+    found.and_then(|model| model.manifest.files.into_iter().next()).map_or_else(String::new, |file| file.sha256)
 }
 
 impl Slot {
@@ -324,6 +344,7 @@ impl Slot {
             puller.resolve(reference, Arc::new(move |progress: &Progress<'_>| slot.show(progress))).await?
         };
         tracing::info!(model = self.id, path = %path.display(), "loading");
+        self.running().version = version(settings, &path);
         let (load, engine) = (load_settings(settings), engine_settings(settings));
         let slot = self.clone();
         let (engine, handle) = blocking(move || {

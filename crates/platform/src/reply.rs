@@ -1,13 +1,19 @@
 //! A running generation as the platform's events: tokens with their texts, redacted where the tenant wants that.
 
-use crate::Error;
+use crate::accounts::Tab;
 use crate::chat::{Event, FinishReason, Logprob, PromptToken, Timings, TokenLogprobs, Usage, engine_error};
 use crate::filter::Filter;
+use crate::{Admission, Error};
 use orrery_engine::{Generation, Handle};
+use orrery_store::Outcome;
 use std::collections::VecDeque;
 
 /// A running generation. Dropping it cancels the request.
 pub struct Reply {
+    /// Held as long as the request runs.
+    _admission: Admission,
+    /// `None` once it is closed.
+    tab: Option<Tab>,
     /// The prompt's text as the model sees it (for `echo`).
     pub prompt_text: String,
     pub prompt_tokens: Vec<u32>,
@@ -18,6 +24,20 @@ pub struct Reply {
     ready: VecDeque<Event>,
     /// Terminal events have been given out.
     ended: bool,
+}
+
+impl Drop for Reply {
+    /// A client that goes away pays for what was produced, read or not.
+    fn drop(&mut self) {
+        if self.ended {
+            return;
+        }
+        self.generation.take_in();
+        self.count();
+        if let Some(tab) = self.tab.take() {
+            tab.close(Outcome::Cancelled, self.generation.timings().into());
+        }
+    }
 }
 
 impl std::fmt::Debug for Reply {
@@ -31,13 +51,30 @@ impl std::fmt::Debug for Reply {
 
 impl Reply {
     pub(crate) fn new(
+        admission: Admission,
         prompt_text: String,
         prompt_tokens: Vec<u32>,
         handle: Handle,
         generation: Generation,
         filter: Option<Filter>,
+        tab: Tab,
     ) -> Self {
-        Self { prompt_text, prompt_tokens, handle, generation, filter, ready: VecDeque::new(), ended: false }
+        Self {
+            _admission: admission,
+            tab: Some(tab),
+            prompt_text,
+            prompt_tokens,
+            handle,
+            generation,
+            filter,
+            ready: VecDeque::new(),
+            ended: false,
+        }
+    }
+
+    /// The id of the request's row in the ledger, while it runs.
+    pub fn request_id(&self) -> Option<&str> {
+        self.tab.as_ref()?.request_id()
     }
 
     /// The next event; `None` after the terminal one.
@@ -49,14 +86,35 @@ impl Reply {
             Some(event) => event,
             None => match self.generation.next().await {
                 Some(event) => {
+                    self.count();
                     let event = self.event(event);
                     self.filtered(event)
                 }
                 None => Event::Failed(Error::internal("the engine ended without a last event")),
             },
         };
-        self.ended = matches!(event, Event::Done { .. } | Event::Failed(_));
+        self.close(&event);
         Some(event)
+    }
+
+    /// What has been produced is billed before it is given out.
+    fn count(&mut self) {
+        if let Some(tab) = &mut self.tab {
+            tab.count(self.generation.usage().into());
+        }
+    }
+
+    /// A terminal event goes out when the ledger is sure of the request.
+    fn close(&mut self, event: &Event) {
+        let (outcome, timings) = match event {
+            Event::Done { timings, .. } => (Outcome::Completed, *timings),
+            Event::Failed(_) => (Outcome::Failed, self.generation.timings().into()),
+            _ => return,
+        };
+        self.ended = true;
+        if let Some(tab) = self.tab.take() {
+            tab.close(outcome, timings);
+        }
     }
 
     /// The event with personal data masked; a choice that is refused for it ends here.

@@ -70,8 +70,12 @@ pub async fn guard(State(app): State<App>, mut request: Request, next: Next) -> 
     {
         return ApiError::from(refused).into_response();
     }
-    request.extensions_mut().insert(principal);
-    next.run(request).await
+    request.extensions_mut().insert(principal.clone());
+    let mut response = next.run(request).await;
+    if route.is_some_and(|route| route.starts_with("/v1/")) {
+        crate::headers::own_limits(&app.backend.accounts().rate_limits(&principal), response.headers_mut());
+    }
+    response
 }
 
 fn door(method: &Method, route: &str) -> Door {

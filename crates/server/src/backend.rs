@@ -58,18 +58,16 @@ impl Backend for Platform {
     fn chat(&self, by: &Principal, request: ChatRequest) -> BoxFuture<'_, Result<Running, Error>> {
         let by = by.clone();
         Box::pin(async move {
-            let admission = self.admit(by)?;
-            let reply = Platform::chat(self, &admission, request).await?;
-            Ok(running(admission, reply))
+            let admission = self.admit(by).await?;
+            Ok(running(Platform::chat(self, admission, request).await?))
         })
     }
 
     fn complete(&self, by: &Principal, request: CompletionRequest) -> BoxFuture<'_, Result<Running, Error>> {
         let by = by.clone();
         Box::pin(async move {
-            let admission = self.admit(by)?;
-            let reply = Platform::complete(self, &admission, request).await?;
-            Ok(running(admission, reply))
+            let admission = self.admit(by).await?;
+            Ok(running(Platform::complete(self, admission, request).await?))
         })
     }
 
@@ -94,12 +92,9 @@ impl Backend for Platform {
     }
 }
 
-/// The admission lives as long as the events: both go when the stream is dropped or has ended.
-fn running(admission: orrery_platform::Admission, mut reply: orrery_platform::Reply) -> Running {
+/// The reply lives as long as the events, and with it all that the request holds.
+fn running(mut reply: orrery_platform::Reply) -> Running {
     let prompt_text = std::mem::take(&mut reply.prompt_text);
-    let events = unfold((admission, reply), |(admission, mut reply)| async move {
-        let event = reply.next().await?;
-        Some((event, (admission, reply)))
-    });
+    let events = unfold(reply, |mut reply| async move { Some((reply.next().await?, reply)) });
     Running { prompt_text, events: events.boxed() }
 }

@@ -162,6 +162,14 @@ impl From<Error> for ApiError {
                 Self::new(StatusCode::FORBIDDEN, "permission_error", Some("insufficient_permissions"), message)
             }
             Error::Conflict(message) => Self::new(StatusCode::CONFLICT, INVALID, Some("conflict"), message),
+            Error::Limited { message, retry_after_ms, is_budget } => {
+                let (kind, code) = match is_budget {
+                    true => ("insufficient_quota", "insufficient_quota"),
+                    false => ("rate_limit_error", "rate_limit_exceeded"),
+                };
+                let refused = Self::new(StatusCode::TOO_MANY_REQUESTS, kind, Some(code), message);
+                Self { retry_after_ms, ..refused }
+            }
             Error::Overloaded { message, retry_after_s } => {
                 let kind = "rate_limit_error";
                 let refused = Self::new(StatusCode::TOO_MANY_REQUESTS, kind, Some("rate_limit_exceeded"), message);
@@ -185,6 +193,10 @@ impl IntoResponse for ApiError {
         let mut response = (self.status, axum::Json(self.to_body())).into_response();
         if self.status == StatusCode::UNAUTHORIZED {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if self.body.code == Some("insufficient_quota") {
+            // OpenAI's clients would try again at once, and again.
+            response.headers_mut().insert("x-should-retry", HeaderValue::from_static("false"));
         }
         if let Some(ms) = self.retry_after_ms {
             let headers = response.headers_mut();
@@ -221,6 +233,12 @@ mod tests {
         let busy = Error::Overloaded { message: "x".into(), retry_after_s: 3 };
         let busy = check(busy, 429, "rate_limit_error", Some("rate_limit_exceeded"), None);
         assert_eq!(busy.retry_after_ms, Some(3_000));
+        let limited = |is_budget| Error::Limited { message: "x".into(), retry_after_ms: Some(250), is_budget };
+        let often = check(limited(false), 429, "rate_limit_error", Some("rate_limit_exceeded"), None);
+        assert_eq!(often.retry_after_ms, Some(250));
+        assert!(!often.into_response().headers().contains_key("x-should-retry"));
+        let spent = check(limited(true), 429, "insufficient_quota", Some("insufficient_quota"), None);
+        assert_eq!(spent.into_response().headers()["x-should-retry"], "false");
         let away = check(Error::Unavailable("x".into()), 503, SERVER, Some("service_unavailable"), None);
         assert!(away.retry_after_ms.is_some());
     }

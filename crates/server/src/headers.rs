@@ -7,6 +7,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
+use orrery_platform::limits::RateLimits;
 use std::panic::AssertUnwindSafe;
 use std::time::Instant;
 
@@ -68,6 +69,10 @@ fn rate_limits(app: &App, headers: &mut HeaderMap) {
     let tokens_limit: usize = stats.iter().map(|model| model.blocks_total * model.block_tokens).sum();
     let tokens_used: usize = stats.iter().map(|model| model.blocks_used * model.block_tokens).sum();
     let mut insert = |limit: usize, used: usize, names: [&'static str; 3]| {
+        // A limit of the key or its tenant says more.
+        if headers.contains_key(names[0]) {
+            return;
+        }
         let remaining = limit.saturating_sub(used);
         headers.insert(names[0], HeaderValue::from(limit));
         headers.insert(names[1], HeaderValue::from(remaining));
@@ -77,6 +82,31 @@ fn rate_limits(app: &App, headers: &mut HeaderMap) {
     insert(tokens_limit, tokens_used, TOKENS);
 }
 
+/// The limits of the key and its tenant, whichever is nearer. `reset` is when all of it is there again.
+pub fn own_limits(limits: &RateLimits, headers: &mut HeaderMap) {
+    for (rate, names) in [(limits.requests, REQUESTS), (limits.tokens, TOKENS)] {
+        let Some(rate) = rate else { continue };
+        headers.insert(names[0], HeaderValue::from(rate.limit));
+        headers.insert(names[1], HeaderValue::from(rate.remaining));
+        if let Ok(reset) = HeaderValue::try_from(duration(rate.reset_ms)) {
+            headers.insert(names[2], reset);
+        }
+    }
+}
+
+/// OpenAI's form: `6m0s`, `1.5s`, `20ms`.
+fn duration(ms: u64) -> String {
+    let (minutes, rest) = (ms / 60_000, ms % 60_000);
+    let seconds = match (rest / 1000, rest % 1000) {
+        (0, 0) if minutes > 0 => "0s".to_owned(),
+        (0, 0) => return "0s".to_owned(),
+        (0, ms) if minutes == 0 => return format!("{ms}ms"),
+        (seconds, 0) => format!("{seconds}s"),
+        (seconds, ms) => format!("{seconds}.{ms:03}s"),
+    };
+    if minutes > 0 { format!("{minutes}m{seconds}") } else { seconds }
+}
+
 const REQUESTS: [&str; 3] =
     ["x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"];
 const TOKENS: [&str; 3] = ["x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"];
@@ -84,6 +114,15 @@ const TOKENS: [&str; 3] = ["x-ratelimit-limit-tokens", "x-ratelimit-remaining-to
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn durations_have_openais_form() {
+        for (ms, text) in
+            [(0, "0s"), (20, "20ms"), (1_500, "1.500s"), (8_000, "8s"), (360_000, "6m0s"), (61_250, "1m1.250s")]
+        {
+            assert_eq!(duration(ms), text);
+        }
+    }
 
     #[test]
     fn only_plain_short_ids_are_taken_over() {

@@ -31,7 +31,7 @@ pub async fn run(perplexity: Perplexity, mut settings: Settings) -> anyhow::Resu
         bar.set_length(all as u64);
         bar.set_position(done as u64);
     };
-    let result = platform.perplexity(&platform.admit(by)?, request, &show).await?;
+    let result = platform.perplexity(&platform.admit(by).await?, request, &show).await?;
     bar.finish_and_clear();
     let seconds = start.elapsed().as_secs_f64();
     let mut out = std::io::stdout().lock();

@@ -2,6 +2,7 @@
 //!
 //! Must not know: HTTP. Start at [`Accounts::open`] and [`Accounts::authenticate`].
 
+mod desk;
 mod first;
 mod key_text;
 mod keyring;
@@ -18,12 +19,15 @@ pub use report::{AuditInfo, AuditPage, AuditVerdict, UsageInfo, UsageRequest};
 pub use tenants::{LimitsInfo, TenantChange, TenantInfo};
 
 use crate::Error;
+use crate::limits::Limiter;
+use desk::Metering;
+pub(crate) use desk::{Sale, Tab};
 use keyring::Keyring;
 use orrery_store::{AuditEntry, Database, Key, KeyId, Limits, Memory, Price, Role, Store, Tenant, TenantId};
 use serde_json::{Map, Value};
 use std::path::Path;
-use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::task::JoinHandle;
 
 /// How often a running server looks whether another process changed a key: well within the second in which a revoked
@@ -41,6 +45,11 @@ pub struct Accounts {
     keyring: Keyring,
     /// Who comes without a key, where keys are not asked for.
     anybody: Option<Principal>,
+    limiter: Limiter,
+    /// Set once, by who serves requests.
+    metering: OnceLock<Metering>,
+    /// Where the limiter's clock begins.
+    clock: Instant,
 }
 
 /// Whether a request has to bring a key.
@@ -83,7 +92,14 @@ impl Accounts {
     }
 
     async fn over(store: Arc<dyn Store>, keys: Keys) -> Result<Arc<Self>, Error> {
-        let mut accounts = Self { store, keyring: Keyring::default(), anybody: None };
+        let mut accounts = Self {
+            store,
+            keyring: Keyring::default(),
+            anybody: None,
+            limiter: Limiter::default(),
+            metering: OnceLock::new(),
+            clock: Instant::now(),
+        };
         accounts.keyring.refresh(accounts.store.as_ref()).await?;
         if keys == Keys::NotAsked {
             accounts.anybody = Some(accounts.local("anybody").await?);
@@ -168,12 +184,8 @@ impl Accounts {
         Ok(Principal::of_key(Arc::new(tenant), Arc::new(key)))
     }
 
-    pub(crate) fn price(&self, model: &str) -> Price {
+    fn price(&self, model: &str) -> Price {
         self.keyring.price(model)
-    }
-
-    pub(crate) fn store(&self) -> &Arc<dyn Store> {
-        &self.store
     }
 
     /// Notes an action before it is done: one that cannot be noted is not done.

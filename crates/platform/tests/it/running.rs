@@ -183,10 +183,10 @@ async fn admissions_are_bounded_and_draining_refuses() {
     let data = tempfile::tempdir().expect("folder");
     let platform = start(data.path(), vec![model(data.path(), "m.gguf")], failing("x")).await.expect("started");
     let by = accounts().await.1;
-    let permit = platform.admit(by.clone()).expect("permit");
-    assert!(matches!(platform.admit(by.clone()), Err(Error::Overloaded { .. })));
+    let permit = platform.admit(by.clone()).await.expect("permit");
+    assert!(matches!(platform.admit(by.clone()).await, Err(Error::Overloaded { .. })));
     assert!(!platform.drain(Duration::ZERO).await, "a permit is out");
     drop(permit);
-    assert!(matches!(platform.admit(by.clone()), Err(Error::Unavailable(_))));
+    assert!(matches!(platform.admit(by.clone()).await, Err(Error::Unavailable(_))));
     assert!(platform.drain(Duration::from_secs(10)).await);
 }

@@ -2,6 +2,7 @@
 //! here: blocks after disconnects, and what users can send that a model or its template does not take.
 
 use crate::support::{Connection, PATIENCE, Response, check_error};
+use orrery_platform::accounts::Keys;
 use orrery_platform::{Accounts, ModelStats, Platform, Settings as PlatformSettings};
 use orrery_server::Settings;
 use serde_json::{Value, json};
@@ -15,20 +16,20 @@ use tokio::net::TcpListener;
 const CHAT: &str = "/v1/chat/completions";
 const TEXT: &str = "/v1/completions";
 
-fn fixture(name: &str) -> PathBuf {
+pub fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/models").join(name)
 }
 
-struct Served {
-    address: SocketAddr,
-    platform: Arc<Platform>,
-    model: String,
-    key: String,
-    _data: TempDir,
+pub struct Served {
+    pub address: SocketAddr,
+    pub platform: Arc<Platform>,
+    pub model: String,
+    pub key: String,
+    pub data: TempDir,
 }
 
 impl Served {
-    async fn start(model: &Path, edit: impl FnOnce(&mut PlatformSettings)) -> Self {
+    pub async fn start(model: &Path, edit: impl FnOnce(&mut PlatformSettings)) -> Self {
         let data = tempfile::tempdir().expect("a folder");
         let mut settings = PlatformSettings {
             data_dir: data.path().to_owned(),
@@ -37,7 +38,9 @@ impl Served {
             ..PlatformSettings::default()
         };
         edit(&mut settings);
-        let (accounts, key) = Accounts::ephemeral().await.expect("accounts");
+        let opened = Accounts::open(data.path(), Keys::Asked).await.expect("accounts");
+        let (accounts, key) = (opened.accounts, opened.first_key.expect("a first start"));
+        accounts.start_metering(data.path()).await.expect("a journal");
         let platform = Platform::start(settings, accounts).expect("good settings");
         platform.wait_ready().await.expect("a model");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
@@ -45,33 +48,33 @@ impl Served {
         let model = platform.models()[0].id.clone();
         let forever = std::future::pending();
         tokio::spawn(orrery_server::serve(platform.clone(), listener, Settings::default(), forever));
-        Self { address, platform, model, key, _data: data }
+        Self { address, platform, model, key, data }
     }
 
-    async fn connect(&self) -> Connection {
+    pub async fn connect(&self) -> Connection {
         Connection::open(self.address).await.with_key(&self.key)
     }
 
-    async fn post(&self, path: &str, mut body: Value) -> Response {
+    pub async fn post(&self, path: &str, mut body: Value) -> Response {
         body["model"] = json!(self.model);
         let mut connection = self.connect().await;
         connection.request("POST", path, &[], body.to_string().as_bytes()).await
     }
 
     /// Sends a request and leaves its answer.
-    async fn ask(&self, path: &str, mut body: Value) -> Connection {
+    pub async fn ask(&self, path: &str, mut body: Value) -> Connection {
         body["model"] = json!(self.model);
         let mut connection = self.connect().await;
         connection.send("POST", path, &[], body.to_string().as_bytes()).await;
         connection
     }
 
-    fn stats(&self) -> ModelStats {
+    pub fn stats(&self) -> ModelStats {
         self.platform.stats().remove(0)
     }
 
     /// Time until the gauges are so.
-    async fn until(&self, what: &str, is_so: impl Fn(&ModelStats) -> bool) -> Duration {
+    pub async fn until(&self, what: &str, is_so: impl Fn(&ModelStats) -> bool) -> Duration {
         let begin = Instant::now();
         while !is_so(&self.stats()) {
             assert!(begin.elapsed() < PATIENCE, "{what}: {:?}", self.stats());

@@ -4,6 +4,7 @@ mod support;
 
 mod accounts;
 mod auth;
+mod billing;
 mod chat_completions;
 mod completions;
 mod detokenize;

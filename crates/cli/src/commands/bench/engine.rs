@@ -104,7 +104,7 @@ pub async fn run(bench: &BenchEngine, mut settings: Settings) -> anyhow::Result<
 }
 
 async fn measure(bench: &BenchEngine, platform: &Platform, by: Principal, model: &str) -> anyhow::Result<Vec<Figures>> {
-    let admission = platform.admit(by)?;
+    let admission = platform.admit(by).await?;
     let bounds = platform.bounds(model)?;
     let mut random = Random::new(bench.seed);
     let mut measured: Vec<Figures> = COLUMNS.iter().map(|column| Figures::new(column, bounds)).collect();

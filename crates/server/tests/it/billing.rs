@@ -1,0 +1,196 @@
+//! Limits, budgets and the ledger, over a real engine: what is charged is what was produced, whatever the client does.
+
+use crate::engine::{Served, fixture};
+use crate::support::{Connection, check_error};
+use orrery_platform::accounts::{Keys, NewKey, PriceInfo, UsageInfo, UsageRequest};
+use orrery_platform::accounts::{LimitsInfo, TenantChange};
+use orrery_platform::{Accounts, Principal};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+const CHAT: &str = "/v1/chat/completions";
+const TEXT: &str = "/v1/completions";
+
+async fn served() -> Served {
+    Served::start(&fixture("llama-q8_0.gguf"), |_| {}).await
+}
+
+fn admin(served: &Served) -> Principal {
+    served.platform.accounts().authenticate(Some(&served.key)).expect("a good key")
+}
+
+/// A key with limits, and a connection that brings it.
+async fn limited(served: &Served, limits: LimitsInfo) -> Connection {
+    let new = NewKey { role: "inference".into(), limits, ..NewKey::default() };
+    let (_, key) = served.platform.accounts().create_key(&admin(served), new).await.expect("a key");
+    Connection::open(served.address).await.with_key(&key)
+}
+
+/// Sums of the ledger once all that ended is in it.
+async fn ledger(served: &Served, request: UsageRequest) -> Vec<UsageInfo> {
+    let accounts = served.platform.accounts();
+    let settled = async {
+        while accounts.meter_stats().expect("a meter").waiting > 0
+            || accounts.meter_stats().expect("a meter").running > 0
+        {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(crate::support::PATIENCE, settled).await.expect("in time");
+    accounts.usage(&admin(served), request).await.expect("sums")
+}
+
+async fn total(served: &Served) -> UsageInfo {
+    ledger(served, UsageRequest::default()).await.remove(0)
+}
+
+fn text(max_tokens: usize) -> Value {
+    json!({"prompt": (1..=20).collect::<Vec<u32>>(), "max_tokens": max_tokens, "ignore_eos": true, "temperature": 0})
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_endpoint_is_billed_for_what_it_produced() {
+    let served = served().await;
+    let mut usage = [0, 0];
+    let mut add = |answer: Value| {
+        usage[0] += answer["usage"]["prompt_tokens"].as_u64().expect("a count");
+        usage[1] += answer["usage"]["completion_tokens"].as_u64().expect("a count");
+    };
+    let chat = json!({"messages": [{"role": "user", "content": "hello"}], "max_tokens": 7, "n": 3});
+    add(served.post(CHAT, chat).await.json());
+    add(served.post(TEXT, text(5)).await.json());
+    let mut two = text(4);
+    two["prompt"] = json!(["first", "second one"]);
+    add(served.post(TEXT, two).await.json());
+    let mut streamed = text(6);
+    (streamed["stream"], streamed["stream_options"]) = (json!(true), json!({"include_usage": true}));
+    add(served.post(TEXT, streamed).await.chunks().pop().expect("a last chunk"));
+    let sum = total(&served).await;
+    assert_eq!((sum.requests, sum.completed), (5, 5), "a completion of two prompts is two rows");
+    assert_eq!([sum.input_tokens, sum.output_tokens], usage);
+    assert_eq!(sum.output_tokens, served.stats().generation_tokens);
+    assert!(sum.prefill_us > 0 && sum.decode_us > 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_goes_away_pays_for_what_was_produced() {
+    let served = served().await;
+    for (stream, read) in [(true, 5), (false, 0)] {
+        let before = (total(&served).await.output_tokens, served.stats().generation_tokens);
+        let mut body = text(400);
+        body["stream"] = json!(stream);
+        let mut connection = served.ask(TEXT, body).await;
+        for _ in 0..read {
+            connection.until("data: ").await;
+        }
+        served.until("some tokens", |stats| stats.generation_tokens >= before.1 + 10).await;
+        drop(connection);
+        served.until("the end", |stats| stats.running == 0).await;
+        let sum = total(&served).await;
+        let (billed, produced) = (sum.output_tokens - before.0, served.stats().generation_tokens - before.1);
+        // The step that was under way when the cancel came is not billed.
+        assert!(billed >= 10 && billed <= produced && produced - billed <= 1, "{billed} of {produced}");
+        assert_eq!(sum.completed, 0);
+    }
+    assert_eq!(total(&served).await.requests, 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn costs_are_exact() {
+    let served = served().await;
+    let accounts = served.platform.accounts();
+    let price = PriceInfo { model: served.model.clone(), input_nano: 1000, cached_nano: 100, output_nano: 3000 };
+    accounts.set_price(&admin(&served), price).await.expect("set");
+    let mut cost = 0;
+    for cached in [0, 19] {
+        let usage = served.post(TEXT, text(4)).await.json()["usage"].clone();
+        assert_eq!(usage["prompt_tokens_details"]["cached_tokens"], cached);
+        cost += (20 - cached) * 1000 + cached * 100 + 4 * 3000;
+    }
+    assert_eq!(total(&served).await.cost_nano, cost);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_per_minute_are_counted_and_told() {
+    let served = served().await;
+    let limits = LimitsInfo { requests_per_minute: Some(2), ..LimitsInfo::default() };
+    let mut connection = limited(&served, limits).await;
+    let mut body = text(1);
+    body["model"] = json!(served.model);
+    let mut send = async || connection.request("POST", TEXT, &[], body.to_string().as_bytes()).await;
+    for left in ["1", "0"] {
+        let answer = send().await;
+        assert_eq!(answer.status, 200);
+        assert_eq!(answer.header("x-ratelimit-limit-requests"), Some("2"));
+        assert_eq!(answer.header("x-ratelimit-remaining-requests"), Some(left));
+    }
+    let refused = send().await;
+    check_error(&refused, 429, Some("rate_limit_exceeded"), None);
+    let wait: u64 = refused.header("retry-after-ms").expect("a wait").parse().expect("a number");
+    assert!((1..=30_000).contains(&wait), "one request comes back in half a minute: {wait}");
+    assert_eq!(refused.header("retry-after"), Some(wait.div_ceil(1000).to_string().as_str()));
+}
+
+/// Two hundred at once at the edge of a budget: none of it is overspent, by the ledger's own sum.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_hundred_at_once_do_not_overspend() {
+    let served = served().await;
+    let limits = LimitsInfo { month_tokens: Some(500), ..LimitsInfo::default() };
+    let new = NewKey { role: "inference".into(), limits, ..NewKey::default() };
+    let (info, key) = served.platform.accounts().create_key(&admin(&served), new).await.expect("a key");
+    let mut body = text(5);
+    body["model"] = json!(served.model);
+    let body = body.to_string();
+    let send = |_| async {
+        let mut connection = Connection::open(served.address).await.with_key(&key);
+        connection.request("POST", TEXT, &[], body.as_bytes()).await.status
+    };
+    let statuses = futures_util::future::join_all((0..200).map(send)).await;
+    let accepted = statuses.iter().filter(|status| **status == 200).count() as u64;
+    assert!(statuses.iter().all(|status| matches!(status, 200 | 429)), "{statuses:?}");
+    let request = UsageRequest { key: Some(info.id), ..UsageRequest::default() };
+    let sum = ledger(&served, request).await.remove(0);
+    assert_eq!((sum.requests, sum.input_tokens + sum.output_tokens), (accepted, accepted * 25));
+    assert_eq!(accepted, 20, "the budget is used to its end, and not beyond");
+    let mut connection = Connection::open(served.address).await.with_key(&key);
+    let refused = connection.request("POST", TEXT, &[], body.as_bytes()).await;
+    check_error(&refused, 429, Some("insufficient_quota"), None);
+    assert_eq!(refused.header("x-should-retry"), Some("false"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_budget_outlives_the_process() {
+    let served = served().await;
+    let limits = LimitsInfo { month_tokens: Some(30), ..LimitsInfo::default() };
+    let mut connection = limited(&served, limits).await;
+    let mut body = text(5);
+    body["model"] = json!(served.model);
+    let first = connection.request("POST", TEXT, &[], body.to_string().as_bytes()).await;
+    assert_eq!(first.status, 200);
+    total(&served).await;
+    // What another process would see of the same folder.
+    let accounts = Accounts::open(served.data.path(), Keys::Asked).await.expect("accounts").accounts;
+    let by = accounts.operator().await.expect("the operator");
+    let sums = accounts.usage(&by, UsageRequest { group_by: vec!["key".into()], ..UsageRequest::default() }).await;
+    let spent: u64 = sums.expect("sums").iter().map(|sum| sum.input_tokens + sum.output_tokens).sum();
+    assert_eq!(spent, 25);
+    let second = connection.request("POST", TEXT, &[], body.to_string().as_bytes()).await;
+    check_error(&second, 429, Some("insufficient_quota"), None);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tenant_that_masks_sees_no_personal_data_in_its_prompt() {
+    let served = served().await;
+    let accounts = served.platform.accounts();
+    let ask = async |mode: &str| {
+        let change = TenantChange { redaction_request: Some(mode.into()), ..TenantChange::default() };
+        accounts.change_tenant(&admin(&served), "default", change).await.expect("changed");
+        served.post(TEXT, json!({"prompt": "mail ada@example.org now", "max_tokens": 0, "echo": true})).await
+    };
+    let echoed = |answer: &crate::support::Response| answer.json()["choices"][0]["text"].as_str().map(str::to_owned);
+    assert_eq!(echoed(&ask("off").await).as_deref(), Some("mail ada@example.org now"));
+    assert_eq!(echoed(&ask("mask").await).as_deref(), Some("mail [EMAIL] now"));
+    let refused = ask("refuse").await;
+    check_error(&refused, 400, None, Some("prompt"));
+    assert!(!refused.text().contains("ada@"));
+}
