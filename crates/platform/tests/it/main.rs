@@ -1,6 +1,7 @@
-//! Tests of the platform from outside: pulling from local servers, the data folder, models that run.
+//! Tests of the platform from outside: pulling from local servers, the data folder, models that run, limits.
 
 mod hub;
+mod limits;
 mod pull;
 mod running;
 mod server;
