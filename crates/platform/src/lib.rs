@@ -1,4 +1,4 @@
-//! The use cases: admission, chat and completion, the models that run, the model catalogue and its downloads, metering.
+//! The use cases: admission, limits, chat and completion, the models that run, the model catalogue and its downloads.
 //!
 //! Must not know: HTTP servers, wire types, the environment (settings come in as plain structs). Start at [`Platform`].
 
@@ -11,7 +11,6 @@ pub mod catalogue;
 pub mod chat;
 mod error;
 pub mod evaluate;
-mod filter;
 pub mod limits;
 pub mod measure;
 pub mod metering;

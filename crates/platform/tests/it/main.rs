@@ -1,8 +1,7 @@
-//! Tests of the platform from outside: pulling from local servers, the data folder, models that run, usage that
-//! reaches the ledger.
+//! Tests of the platform from outside: pulling from local servers, the data folder, models that run, limits.
 
 mod hub;
-mod metering;
+mod limits;
 mod pull;
 mod running;
 mod server;
