@@ -1,4 +1,4 @@
-//! The use cases: admission, limits, chat and completion, the models that run, the model catalogue and its downloads.
+//! The use cases: accounts, admission, limits, metering, chat and completion, redaction, the models that run, their catalogue.
 //!
 //! Must not know: HTTP servers, wire types, the environment (settings come in as plain structs). Start at [`Platform`].
 
@@ -11,6 +11,7 @@ pub mod catalogue;
 pub mod chat;
 mod error;
 pub mod evaluate;
+mod filter;
 pub mod limits;
 pub mod measure;
 pub mod metering;

@@ -300,8 +300,12 @@ impl Platform {
                 served.join(", ")
             )));
         };
-        if let Some(handle) = slot.running().handle.clone() {
-            return Ok((handle, slot.id.clone(), slot.running().version.clone()));
+        let (handle, version) = {
+            let running = slot.running();
+            (running.handle.clone(), running.version.clone())
+        };
+        if let Some(handle) = handle {
+            return Ok((handle, slot.id.clone(), version));
         }
         let state = slot.state.borrow().clone();
         Err(Error::Unavailable(match state {
