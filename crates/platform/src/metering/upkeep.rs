@@ -128,10 +128,10 @@ impl Journal {
             state.segments.set_synced(generation);
             state.segments.unneeded()
         };
-        for (generation, files) in unneeded {
-            match dispose(self.folder.as_ref(), &files) {
+        for (number, fate, generation) in unneeded {
+            match dispose(self.folder.as_ref(), number, fate) {
                 Ok(()) => self.state().segments.forget(generation),
-                Err(error) => tracing::warn!(%error, "a segment of the journal of usage cannot be removed yet"),
+                Err(error) => tracing::warn!(number, %error, "a segment of the journal of usage cannot be removed yet"),
             }
         }
     }
