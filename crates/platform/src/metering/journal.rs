@@ -259,6 +259,7 @@ impl Journal {
 
     /// Waits for a row, and then for enough of them or as long as they may wait.
     pub(super) async fn gather(&self) {
+        self.state().taken = None;
         while self.state().queue.is_empty() {
             self.rows.notified().await;
         }

@@ -5,6 +5,7 @@ mod faults;
 mod ledger;
 mod meter;
 mod records;
+mod segments;
 
 use super::journal::Journal;
 use super::record::Id;
