@@ -148,7 +148,7 @@ impl Segments {
     }
 
     /// What has to be synced now, by generation; it counts as synced unless [`sync_failed`](Self::sync_failed) says no.
-    pub(super) fn to_sync(&mut self) -> Vec<(u64, Arc<dyn Segment>)> {
+    pub(super) fn take_unsynced(&mut self) -> Vec<(u64, Arc<dyn Segment>)> {
         let mut files = Vec::new();
         let current = std::iter::once((self.generation, &mut self.current));
         for (generation, group) in self.closed.iter_mut().map(|(key, group)| (*key, group)).chain(current) {

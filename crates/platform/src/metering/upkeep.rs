@@ -114,7 +114,7 @@ impl Journal {
     pub(super) fn sync_and_clean(&self) {
         let (generation, files, unnamed) = {
             let mut state = self.state();
-            (state.segments.generation(), state.segments.to_sync(), state.segments.unnamed())
+            (state.segments.generation(), state.segments.take_unsynced(), state.segments.unnamed())
         };
         let mut all = !unnamed || self.synced(None, || self.folder.sync());
         for (generation, segment) in files {
