@@ -12,7 +12,7 @@ use super::record::{
 };
 use super::replay::Left;
 use super::request::Live;
-use super::segments::{Fresh, Segments, dispose};
+use super::segments::{Fresh, Segments};
 use super::{MeterSettings, now_ms};
 use crate::Error;
 use crate::store::Lock;
@@ -119,9 +119,10 @@ impl Journal {
         let segment = folder.create(left.next_number, bytes)?;
         let first = Fresh { number: left.next_number, segment, bytes, unnamed: true };
         let now = Instant::now();
-        let queue: VecDeque<Ended> = left.rows.into_iter().map(|row| Ended { generation: 0, row, at: now }).collect();
+        let queue: VecDeque<Ended> =
+            left.rows.into_iter().map(|(generation, row)| Ended { generation, row, at: now }).collect();
         let state = State {
-            segments: Segments::new(first, left.group),
+            segments: Segments::new(first, left.groups),
             live: HashMap::new(),
             unwritten: 0,
             begin_bytes: 0,
@@ -258,6 +259,7 @@ impl Journal {
 
     /// Waits for a row, and then for enough of them or as long as they may wait.
     pub(super) async fn gather(&self) {
+        self.state().taken = None;
         while self.state().queue.is_empty() {
             self.rows.notified().await;
         }
@@ -298,15 +300,12 @@ impl Journal {
 
     /// Removes the current segment too, after everything has ended and is in the ledger.
     pub(super) fn clear(&self) -> io::Result<()> {
-        let files = {
+        let number = {
             let state = self.state();
             let idle = state.refusing && state.live.is_empty() && state.ended == *self.settled.borrow();
             state.segments.last().filter(|_| idle)
         };
-        match files {
-            Some(files) => dispose(self.folder.as_ref(), &files),
-            None => Ok(()),
-        }
+        number.map_or(Ok(()), |number| self.folder.remove(number))
     }
 }
 

@@ -11,10 +11,10 @@ use std::io;
 /// All that was left.
 #[derive(Debug)]
 pub(super) struct Left {
-    /// For the ledger, by the time at which the requests began.
-    pub rows: Vec<UsageRow>,
-    /// The files, which go when all rows are in the ledger.
-    pub group: Group,
+    /// For the ledger, with the generation of the first file that has a record of it, in the order of these.
+    pub rows: Vec<(u64, UsageRow)>,
+    /// The files, of generations from 1 on.
+    pub groups: Vec<Group>,
     /// A number above those of all files.
     pub next_number: u64,
 }
@@ -22,6 +22,8 @@ pub(super) struct Left {
 /// What the records say of one request.
 #[derive(Debug, Default)]
 struct Found {
+    /// The first file with a record of it.
+    generation: u64,
     begin: Option<(Bill, i64)>,
     counts: Counts,
     last_ms: i64,
@@ -33,28 +35,35 @@ pub(super) fn read(folder: &dyn Folder) -> io::Result<Left> {
     let numbers = folder.segments()?;
     let next_number = numbers.last().map_or(1, |last| last + 1);
     let mut found: HashMap<Id, Found> = HashMap::new();
-    let mut files = Vec::new();
-    let mut bytes = 0;
-    for number in numbers {
+    let mut groups = Vec::new();
+    for (generation, number) in (1..).zip(numbers) {
         let contents = folder.read(number)?;
-        bytes += contents.len() as u64;
         let scan = scan(&contents);
-        if scan.damaged {
-            tracing::error!(number, "a segment of the journal of usage is damaged; what can be read of it is used");
-        }
-        files.push((number, if scan.damaged { Fate::KeepAside } else { Fate::Remove }));
+        groups.push(group(number, contents.len() as u64, scan.damaged));
         for record in scan.records {
-            found.entry(record.id()).or_default().add(record);
+            let new = || Found { generation, ..Found::default() };
+            found.entry(record.id()).or_insert_with(new).add(record);
         }
     }
-    let mut rows: Vec<UsageRow> = found.into_iter().filter_map(|(id, found)| found.row(id)).collect();
-    rows.sort_by(|a, b| (a.started_at_ms, &a.id).cmp(&(b.started_at_ms, &b.id)));
+    let mut rows: Vec<(u64, UsageRow)> =
+        found.into_iter().filter_map(|(id, found)| Some((found.generation, found.row(id)?))).collect();
+    rows.sort_by(|(a, row), (b, other)| (a, row.started_at_ms, &row.id).cmp(&(b, other.started_at_ms, &other.id)));
+    for group in rows.iter().map(|(generation, _)| *generation as usize - 1) {
+        groups[group].unsettled += 1;
+    }
     if !rows.is_empty() {
-        let interrupted = rows.iter().filter(|row| row.outcome == Outcome::Interrupted).count();
+        let interrupted = rows.iter().filter(|(_, row)| row.outcome == Outcome::Interrupted).count();
         tracing::info!(rows = rows.len(), interrupted, "usage of an earlier run goes to the ledger");
     }
-    let group = Group { files, bytes, unsettled: rows.len(), segment: None, unsynced: false, unnamed: false };
-    Ok(Left { rows, group, next_number })
+    Ok(Left { rows, groups, next_number })
+}
+
+fn group(number: u64, bytes: u64, damaged: bool) -> Group {
+    if damaged {
+        tracing::error!(number, "a segment of the journal of usage is damaged; what can be read of it is used");
+    }
+    let fate = if damaged { Fate::KeepAside } else { Fate::Remove };
+    Group { number, fate, bytes, unsettled: 0, segment: None, unsynced: false, unnamed: false }
 }
 
 impl Found {

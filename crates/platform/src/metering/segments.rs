@@ -17,10 +17,11 @@ pub(super) enum Fate {
     KeepAside,
 }
 
-/// Files that go together, and how many rows keep them.
+/// A file, and how many rows keep it.
 #[derive(Debug)]
 pub(super) struct Group {
-    pub files: Vec<(u64, Fate)>,
+    pub number: u64,
+    pub fate: Fate,
     pub bytes: u64,
     /// Ended requests that are not in the ledger.
     pub unsettled: usize,
@@ -54,18 +55,32 @@ pub(super) struct Segments {
     synced: u64,
     /// A sync of this one failed: what it holds may be lost without another error, whatever later syncs say.
     doubtful: u64,
-    /// By generation. 0: what an earlier process has left.
+    /// Generations up to this one are what an earlier process has left.
+    left: u64,
+    /// By generation.
     closed: BTreeMap<u64, Group>,
     next_number: u64,
 }
 
 impl Segments {
-    pub(super) fn new(first: Fresh, left: Group) -> Self {
+    pub(super) fn new(first: Fresh, left: Vec<Group>) -> Self {
         let next_number = first.number + 1;
         let current_file = first.segment.clone();
-        let closed = BTreeMap::from([(0, left)]);
-        let current = group(first);
-        Self { current, current_file, offset: 0, torn: 0, generation: 1, synced: 0, doubtful: 0, closed, next_number }
+        let closed: BTreeMap<u64, Group> = (1..).zip(left).collect();
+        let left = closed.len() as u64;
+        let (current, generation) = (group(first), left + 1);
+        Self {
+            current,
+            current_file,
+            offset: 0,
+            torn: 0,
+            generation,
+            synced: 0,
+            doubtful: 0,
+            left,
+            closed,
+            next_number,
+        }
     }
 
     /// Of all files.
@@ -133,7 +148,7 @@ impl Segments {
     }
 
     /// What has to be synced now, by generation; it counts as synced unless [`sync_failed`](Self::sync_failed) says no.
-    pub(super) fn to_sync(&mut self) -> Vec<(u64, Arc<dyn Segment>)> {
+    pub(super) fn take_unsynced(&mut self) -> Vec<(u64, Arc<dyn Segment>)> {
         let mut files = Vec::new();
         let current = std::iter::once((self.generation, &mut self.current));
         for (generation, group) in self.closed.iter_mut().map(|(key, group)| (*key, group)).chain(current) {
@@ -167,10 +182,13 @@ impl Segments {
         }
     }
 
-    /// Files that nothing needs any more.
-    pub(super) fn unneeded(&self) -> Vec<(u64, Vec<(u64, Fate)>)> {
-        let groups = self.closed.range(..self.synced).filter(|(_, group)| group.unsettled == 0);
-        groups.map(|(generation, group)| (*generation, group.files.clone())).collect()
+    /// Files that nothing needs any more. Of those that were left, a request may have records in several, and counts in
+    /// the first: so they go in order.
+    pub(super) fn unneeded(&self) -> Vec<(u64, Fate, u64)> {
+        let left = self.closed.range(..=self.left).take_while(|(_, group)| group.unsettled == 0);
+        let own = self.closed.range(self.left + 1..).filter(|(_, group)| group.unsettled == 0);
+        let safe = left.chain(own).filter(|(generation, _)| **generation < self.synced);
+        safe.map(|(generation, group)| (group.number, group.fate, *generation)).collect()
     }
 
     pub(super) fn forget(&mut self, generation: u64) {
@@ -178,14 +196,15 @@ impl Segments {
     }
 
     /// After the last request has ended and is in the ledger, the current one is not needed either.
-    pub(super) fn last(&self) -> Option<Vec<(u64, Fate)>> {
-        (self.current.unsettled == 0 && self.closed.is_empty()).then(|| self.current.files.clone())
+    pub(super) fn last(&self) -> Option<u64> {
+        (self.current.unsettled == 0 && self.closed.is_empty()).then_some(self.current.number)
     }
 }
 
 fn group(fresh: Fresh) -> Group {
     Group {
-        files: vec![(fresh.number, Fate::Remove)],
+        number: fresh.number,
+        fate: Fate::Remove,
         bytes: fresh.bytes,
         unsettled: 0,
         segment: Some(fresh.segment),
@@ -195,17 +214,15 @@ fn group(fresh: Fresh) -> Group {
     }
 }
 
-/// Removes files, or gives them the names by which they are kept aside.
-pub(super) fn dispose(folder: &dyn Folder, files: &[(u64, Fate)]) -> io::Result<()> {
-    files.iter().try_for_each(|(number, fate)| {
-        let done = match fate {
-            Fate::Remove => folder.remove(*number),
-            Fate::KeepAside => folder.keep_aside(*number),
-        };
-        match done {
-            // It went in an attempt before this one.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            other => other,
-        }
-    })
+/// Removes a file, or gives it the name by which it is kept aside.
+pub(super) fn dispose(folder: &dyn Folder, number: u64, fate: Fate) -> io::Result<()> {
+    let done = match fate {
+        Fate::Remove => folder.remove(number),
+        Fate::KeepAside => folder.keep_aside(number),
+    };
+    match done {
+        // It went in an attempt before this one.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
 }

@@ -114,7 +114,7 @@ impl Journal {
     pub(super) fn sync_and_clean(&self) {
         let (generation, files, unnamed) = {
             let mut state = self.state();
-            (state.segments.generation(), state.segments.to_sync(), state.segments.unnamed())
+            (state.segments.generation(), state.segments.take_unsynced(), state.segments.unnamed())
         };
         let mut all = !unnamed || self.synced(None, || self.folder.sync());
         for (generation, segment) in files {
@@ -128,10 +128,10 @@ impl Journal {
             state.segments.set_synced(generation);
             state.segments.unneeded()
         };
-        for (generation, files) in unneeded {
-            match dispose(self.folder.as_ref(), &files) {
+        for (number, fate, generation) in unneeded {
+            match dispose(self.folder.as_ref(), number, fate) {
                 Ok(()) => self.state().segments.forget(generation),
-                Err(error) => tracing::warn!(%error, "a segment of the journal of usage cannot be removed yet"),
+                Err(error) => tracing::warn!(number, %error, "a segment of the journal of usage cannot be removed yet"),
             }
         }
     }

@@ -72,7 +72,7 @@ impl Story {
             5 => self.end(random, true),
             6 => self.end(random, false),
             7 => self.upkeep(journal, disk),
-            _ => self.to_ledger(journal),
+            _ => self.move_to_ledger(journal),
         }
     }
 
@@ -151,7 +151,7 @@ impl Story {
         }
     }
 
-    fn to_ledger(&mut self, journal: &Journal) {
+    fn move_to_ledger(&mut self, journal: &Journal) {
         let taken = journal.take();
         let generations: Vec<u64> = taken.iter().map(|ended| ended.generation).collect();
         for ended in taken {

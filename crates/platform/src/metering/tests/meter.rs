@@ -125,6 +125,12 @@ async fn a_request_that_is_dropped_is_cancelled_with_what_it_produced() {
     assert_eq!((meter.pending(), meter.stats().running), (1, 1));
     drop(metered);
     flushed(&meter).await;
+    let idle = async {
+        while meter.stats().oldest_waiting.is_some() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, idle).await.expect("nothing waits");
     let row = ledger.state().rows[&id].clone();
     assert_eq!((row.input_tokens, row.cached_tokens, row.output_tokens), (10, 4, 7));
     assert_eq!((row.outcome, row.cost_nano), (Outcome::Cancelled, 6 * 7 + 4 * 3 + 7 * 11));

@@ -5,6 +5,7 @@ mod faults;
 mod ledger;
 mod meter;
 mod records;
+mod segments;
 
 use super::journal::Journal;
 use super::record::Id;
@@ -65,7 +66,7 @@ fn timings() -> Timings {
 
 /// The rows that a start after this moment would find.
 fn rows_left(disk: &Disk) -> Vec<UsageRow> {
-    super::replay::read(disk).expect("readable").rows
+    super::replay::read(disk).expect("readable").rows.into_iter().map(|(_, row)| row).collect()
 }
 
 /// Cost by hand.
