@@ -19,5 +19,6 @@ mod parameters;
 mod privacy;
 mod ready;
 mod shutdown;
+mod tls;
 mod tokenize;
 mod unknown;
