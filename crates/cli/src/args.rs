@@ -101,6 +101,7 @@ pub struct EngineFlags {
 Examples:
   orrery serve
   orrery serve --listen 0.0.0.0:9000 --model ./my-model.gguf --kv-memory 4GiB
+  orrery serve --listen 0.0.0.0:8443 --tls-cert chain.pem --tls-key key.pem
 
 Prints `listening on …` once the socket is open (/health answers 503 while models load) and `ready: …` when requests can
 come. SIGINT or SIGTERM drains and exits with 0; a second one exits at once with 130.")]
@@ -108,6 +109,12 @@ pub struct Serve {
     /// Address to listen on; port 0 takes a free port [default: 127.0.0.1:8080]
     #[arg(long, value_name = "HOST:PORT")]
     pub listen: Option<String>,
+    /// Certificate chain (PEM) to serve HTTPS with; a new one in its place is taken over without a restart
+    #[arg(long, value_name = "PATH")]
+    pub tls_cert: Option<PathBuf>,
+    /// Private key (PEM) of the certificate
+    #[arg(long, value_name = "PATH")]
+    pub tls_key: Option<PathBuf>,
     /// Ask for no keys: whoever reaches the server may do everything. On this machine's own addresses only
     #[arg(long)]
     pub no_auth: bool,
@@ -595,6 +602,8 @@ impl Arguments {
         match &self.command {
             Command::Serve(serve) => {
                 layers.flag("--listen", "server.listen", serve.listen.clone())?;
+                layers.flag("--tls-cert", "server.tls_cert", serve.tls_cert.as_ref().map(path))?;
+                layers.flag("--tls-key", "server.tls_key", serve.tls_key.as_ref().map(path))?;
                 layers.flag("--no-auth", "server.auth", serve.no_auth.then_some(false))?;
                 layers.flag("--queue-max", "engine.queue_max", serve.queue_max)?;
                 layers.flag("--grace-ms", "server.grace_ms", serve.grace_ms)?;

@@ -3,6 +3,7 @@
 use crate::failure::Usage;
 use crate::layers::{Layers, Source};
 use orrery_platform::SourceSettings;
+use orrery_server::TlsFiles;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -27,6 +28,8 @@ pub struct Settings {
     pub log: Log,
     /// `HOST:PORT`; not resolved yet.
     pub listen: String,
+    /// The certificate, if HTTPS is spoken; not read yet.
+    pub tls: Option<TlsFiles>,
     /// Ask for keys.
     pub auth: bool,
     pub server: orrery_server::Settings,
@@ -78,6 +81,7 @@ impl Settings {
         Ok(Self {
             log: log(layers)?,
             listen: listen(layers)?,
+            tls: tls(layers)?,
             auth: layers.boolean("server.auth"),
             server: server(layers)?,
             platform: platform(layers, environment)?,
@@ -150,6 +154,15 @@ fn listen(layers: &Layers) -> Result<String, Usage> {
     }
 }
 
+fn tls(layers: &Layers) -> Result<Option<TlsFiles>, Usage> {
+    match (layers.text("server.tls_cert"), layers.text("server.tls_key")) {
+        ("", "") => Ok(None),
+        ("", _) => Err(layers.refuse("server.tls_key", "a key without its certificate; give --tls-cert PATH too")),
+        (_, "") => Err(layers.refuse("server.tls_cert", "a certificate without its key; give --tls-key PATH too")),
+        (certificate, key) => Ok(Some(TlsFiles { certificate: certificate.into(), key: key.into() })),
+    }
+}
+
 fn server(layers: &Layers) -> Result<orrery_server::Settings, Usage> {
     let engine = |key: &str| count(layers, key, 1, 1_000_000);
     Ok(orrery_server::Settings {
@@ -160,6 +173,7 @@ fn server(layers: &Layers) -> Result<orrery_server::Settings, Usage> {
         body_timeout_ms: layers.integer("server.body_timeout_ms", 1, HOUR_MS)?,
         write_timeout_ms: layers.integer("server.write_timeout_ms", 1, HOUR_MS)?,
         connections_max: count(layers, "server.connections_max", 1, 1_000_000)?,
+        tls_reload_ms: layers.integer("server.tls_reload_ms", 1, HOUR_MS)?,
         grace_ms: layers.integer("server.grace_ms", 0, HOUR_MS)?,
         ping_ms: layers.integer("server.ping_ms", 1, HOUR_MS)?,
         requests_max: engine("engine.queue_max")? + engine("engine.sequences_max")?,
@@ -281,6 +295,8 @@ mod tests {
             ("--kv-memory", "engine.kv_memory", "1kB", "less than the least"),
             ("--listen", "server.listen", "8080", "is not HOST:PORT"),
             ("--listen", "server.listen", "h:99999", "is not HOST:PORT"),
+            ("--tls-cert", "server.tls_cert", "a.pem", "give --tls-key PATH too"),
+            ("--tls-key", "server.tls_key", "b.pem", "give --tls-cert PATH too"),
             ("--log", "log", "info", "such as text/info"),
             ("--log", "log", "xml/info", "`xml` is no format"),
             ("--log", "log", "text/loud", "`loud` is no level"),

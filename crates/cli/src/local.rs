@@ -5,6 +5,7 @@ use crate::progress;
 use anyhow::Context as _;
 use orrery_platform::accounts::{Keys, Opened};
 use orrery_platform::{Accounts, Platform};
+use orrery_server::{Listener, Tls};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::net::TcpListener;
@@ -14,6 +15,7 @@ use tokio::task::JoinHandle;
 /// A server that runs; models may still be loading. Stop it with [`Server::stop`].
 pub struct Server {
     pub address: SocketAddr,
+    scheme: &'static str,
     pub platform: Arc<Platform>,
     /// The key of a server that serves this process alone.
     pub key: Option<String>,
@@ -26,8 +28,9 @@ impl Server {
     /// is the first start.
     ///
     /// # Errors
-    /// The address cannot be had, a setting does not work on this machine, or the database cannot be opened.
+    /// The address or the certificate cannot be had, a setting does not work on this machine, or the database cannot be opened.
     pub async fn start(settings: &Settings) -> anyhow::Result<(Self, Option<String>)> {
+        let tls = settings.tls.clone().map(Tls::load).transpose()?;
         let listener = bind(&settings.listen).await?;
         let address = listener.local_addr().context("cannot read the address of the socket")?;
         anyhow::ensure!(
@@ -38,16 +41,19 @@ impl Server {
         let keys = if settings.auth { Keys::Asked } else { Keys::NotAsked };
         let Opened { accounts, first_key } = Accounts::open(&settings.platform.data_dir, keys).await?;
         accounts.start_metering(&settings.platform.data_dir).await?;
-        Ok((Self::run(listener, settings, accounts, None)?, first_key))
+        Ok((Self::run(listener, tls, settings, accounts, None)?, first_key))
     }
 
     fn run(
         listener: TcpListener,
+        tls: Option<Tls>,
         settings: &Settings,
         accounts: Arc<Accounts>,
         key: Option<String>,
     ) -> anyhow::Result<Self> {
         let address = listener.local_addr().context("cannot read the address of the socket")?;
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let listener = Listener::new(listener, tls);
         let platform = Platform::start(settings.platform.clone(), accounts)?;
         let (shutdown, stopped) = oneshot::channel();
         let stopped = async move {
@@ -56,7 +62,7 @@ impl Server {
         };
         let task =
             tokio::spawn(orrery_server::serve(Arc::clone(&platform), listener, settings.server.clone(), stopped));
-        Ok(Self { address, platform, key, shutdown, task })
+        Ok(Self { address, scheme, platform, key, shutdown, task })
     }
 
     /// Starts on a free loopback port for this process alone (its key is new, and its accounts are gone with it), shows the
@@ -66,13 +72,13 @@ impl Server {
     /// As [`Server::start`], or a model cannot be loaded.
     pub async fn ready(settings: &Settings) -> anyhow::Result<Self> {
         let (accounts, key) = Accounts::ephemeral().await?;
-        let server = Self::run(bind("127.0.0.1:0").await?, settings, accounts, Some(key))?;
+        let server = Self::run(bind("127.0.0.1:0").await?, None, settings, accounts, Some(key))?;
         progress::loading(&server.platform).await?;
         Ok(server)
     }
 
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        format!("{}://{}", self.scheme, self.address)
     }
 
     /// Drains and stops.

@@ -59,7 +59,7 @@ pub async fn find(target: &Target, engine: &EngineFlags, mut settings: Settings)
         Some(key) => Some(key),
         None => own()?,
     };
-    if let Some((client, model)) = running(&settings.listen, key, wanted).await? {
+    if let Some((client, model)) = running(&settings, key, wanted).await? {
         eprintln!("using the server at {}, model {model}", client.url());
         return Ok(Ready { client, model, own: None });
     }
@@ -78,15 +78,24 @@ async fn first_model(client: &Client) -> anyhow::Result<String> {
 
 /// A server at the configured address that has the wanted model (any, if none is wanted). Waits while it is loading.
 async fn running(
-    listen: &str,
+    settings: &Settings,
     key: Option<String>,
     wanted: Option<&String>,
 ) -> anyhow::Result<Option<(Client, String)>> {
     const PROBE: Duration = Duration::from_millis(1500);
     const LOADING_MAX: Duration = Duration::from_secs(600);
-    let address = listen.replace("0.0.0.0:", "127.0.0.1:").replace("[::]:", "[::1]:");
-    let client = Client::new(&format!("http://{address}"), key)?;
-    let Ok((mut status, _)) = client.get("/health", PROBE).await else { return Ok(None) };
+    let address = settings.listen.replace("0.0.0.0:", "127.0.0.1:").replace("[::]:", "[::1]:");
+    let scheme = if settings.tls.is_some() { "https" } else { "http" };
+    let client = Client::new(&format!("{scheme}://{address}"), key)?;
+    let mut status = match client.get("/health", PROBE).await {
+        Ok((status, _)) => status,
+        Err(error) if settings.tls.is_some() && tokio::net::TcpStream::connect(&address).await.is_ok() => {
+            let hint = "a server listens there, and its certificate is not trusted for this address; give --url https://NAME \
+                        with a name of the certificate, and in SSL_CERT_FILE who signed it";
+            return Err(error.context(hint));
+        }
+        Err(_) => return Ok(None),
+    };
     let models = match client.models(PROBE).await {
         Ok(models) => models,
         // It is a server that could serve, if it had the right key: to start another one beside it would only hide that.
@@ -117,6 +126,7 @@ async fn running(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::layers::Layers;
     use tokio::net::TcpListener;
 
     #[tokio::test]
@@ -124,6 +134,9 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("bound").to_string();
         drop(listener);
-        assert!(running(&address, None, None).await.expect("no error").is_none());
+        let mut layers = Layers::defaults();
+        layers.flag("--listen", "server.listen", Some(address)).expect("a string");
+        let settings = Settings::new(&layers, &|name| (name == "HOME").then(|| "/home/ada".to_owned())).expect("valid");
+        assert!(running(&settings, None, None).await.expect("no error").is_none());
     }
 }

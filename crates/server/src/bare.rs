@@ -4,27 +4,25 @@
 //! error. `connection` asks here whether that happened, and gives OpenAI's error body in its place. Must not know what
 //! that body is.
 
-use crate::timed::Timed;
 use axum::http::StatusCode;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
-pub struct Bare {
-    stream: Timed,
+pub struct Bare<S> {
+    stream: S,
     kept_back: Option<StatusCode>,
 }
 
-impl Bare {
-    pub fn new(stream: Timed) -> Self {
+impl<S> Bare<S> {
+    pub fn new(stream: S) -> Self {
         Self { stream, kept_back: None }
     }
 
     /// The socket, and the status of the answer that was kept back.
-    pub fn into_inner(self) -> (TcpStream, Option<StatusCode>) {
-        (self.stream.into_inner(), self.kept_back)
+    pub fn into_inner(self) -> (S, Option<StatusCode>) {
+        (self.stream, self.kept_back)
     }
 
     fn keeps_back(&mut self, bytes: &[u8]) -> bool {
@@ -51,7 +49,7 @@ fn bare_status(bytes: &[u8]) -> Option<StatusCode> {
     is_empty.then_some(status)
 }
 
-impl AsyncRead for Bare {
+impl<S: AsyncRead + Unpin> AsyncRead for Bare<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -61,7 +59,7 @@ impl AsyncRead for Bare {
     }
 }
 
-impl AsyncWrite for Bare {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Bare<S> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         if self.keeps_back(bytes) {
             return Poll::Ready(Ok(bytes.len()));

@@ -10,12 +10,15 @@ mod bare;
 mod body;
 mod connection;
 mod error;
+mod farewell;
+mod handshake;
 mod headers;
 mod metrics;
 mod routes;
 mod sse;
 mod state;
 mod timed;
+mod tls;
 mod wire;
 
 use backend::Backend;
@@ -26,18 +29,23 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 
+pub use tls::{Tls, TlsError, TlsFiles};
+
 /// Limits of the HTTP side.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     pub body_max_bytes: usize,
     pub header_max_bytes: usize,
     pub headers_max: usize,
+    /// Time allowed to receive a head, and for a TLS handshake.
     pub header_timeout_ms: u64,
     /// Time allowed to receive a body.
     pub body_timeout_ms: u64,
     /// Time that a client may read nothing while bytes wait for it.
     pub write_timeout_ms: u64,
     pub connections_max: usize,
+    /// How often the files of the TLS certificate are looked at.
+    pub tls_reload_ms: u64,
     /// How long running requests may go on after a shutdown signal.
     pub grace_ms: u64,
     /// A comment is sent in a stream that has been silent for so long.
@@ -76,6 +84,7 @@ impl Default for Settings {
             body_timeout_ms: 30_000,
             write_timeout_ms: 60_000,
             connections_max: 4096,
+            tls_reload_ms: 2_000,
             grace_ms: 30_000,
             ping_ms: 5_000,
             requests_max: 1024 + 256,
@@ -84,10 +93,28 @@ impl Default for Settings {
     }
 }
 
+/// Where to accept connections: a bound socket, and the certificate if it speaks TLS.
+pub struct Listener {
+    socket: TcpListener,
+    tls: Option<Tls>,
+}
+
+impl Listener {
+    pub fn new(socket: TcpListener, tls: Option<Tls>) -> Self {
+        Self { socket, tls }
+    }
+}
+
+impl From<TcpListener> for Listener {
+    fn from(socket: TcpListener) -> Self {
+        Self::new(socket, None)
+    }
+}
+
 /// Serves until `shutdown` resolves, then drains: not ready first, streams finish within the grace period.
 pub async fn serve(
     platform: Arc<Platform>,
-    listener: TcpListener,
+    listener: impl Into<Listener>,
     settings: Settings,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
@@ -97,7 +124,7 @@ pub async fn serve(
 /// [`serve`] over any backend; the tests bring a scripted one.
 pub async fn serve_backend(
     backend: Arc<dyn Backend>,
-    listener: TcpListener,
+    listener: impl Into<Listener>,
     settings: Settings,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
@@ -113,6 +140,6 @@ pub async fn serve_backend(
             tracing::warn!("the grace period ended before every request did");
         }
     };
-    connection::accept(listener, router, app, drained).await;
+    connection::accept(listener.into(), router, app, drained).await;
     Ok(())
 }

@@ -21,10 +21,6 @@ impl Timed {
         Self { stream, timeout, waiting: None }
     }
 
-    pub fn into_inner(self) -> TcpStream {
-        self.stream
-    }
-
     fn bounded<T>(&mut self, polled: Poll<io::Result<T>>, context: &mut Context<'_>) -> Poll<io::Result<T>> {
         if polled.is_ready() {
             self.waiting = None;

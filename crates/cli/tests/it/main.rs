@@ -7,4 +7,5 @@ mod model;
 mod product;
 mod run;
 mod scripted;
+mod tls;
 mod usage;

@@ -3,7 +3,7 @@
 use crate::run::{finish, orrery};
 use std::net::TcpListener;
 
-const FIXTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/models/llama-q8_0.gguf");
+pub const FIXTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/models/llama-q8_0.gguf");
 
 #[test]
 fn wrong_usage_exits_with_2_and_names_the_way_out() {

@@ -20,5 +20,6 @@ mod parameters;
 mod privacy;
 mod ready;
 mod shutdown;
+mod tls;
 mod tokenize;
 mod unknown;

@@ -2,14 +2,19 @@
 
 use serde_json::Value;
 use std::net::SocketAddr;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::PATIENCE;
 
+/// TCP, or TLS over it.
+pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
 pub struct Connection {
-    pub stream: TcpStream,
+    stream: Box<dyn Stream>,
     key: Option<String>,
     received: Vec<u8>,
 }
@@ -51,8 +56,11 @@ impl Response {
 
 impl Connection {
     pub async fn open(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).await.expect("a listening server");
-        Self { stream, key: None, received: Vec::new() }
+        Self::over(TcpStream::connect(address).await.expect("a listening server"))
+    }
+
+    pub fn over(stream: impl Stream + 'static) -> Self {
+        Self { stream: Box::new(stream), key: None, received: Vec::new() }
     }
 
     /// Requests bring this key from now on, unless they bring one of their own.
@@ -93,6 +101,8 @@ impl Connection {
 
     pub async fn raw(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).await.expect("an open connection");
+        // TLS keeps bytes back until then.
+        self.stream.flush().await.expect("an open connection");
     }
 
     /// The next answer, read to its end; the connection can be used again.

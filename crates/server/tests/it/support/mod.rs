@@ -2,11 +2,12 @@
 
 pub mod backend;
 pub mod client;
+pub mod tls;
 
 pub use backend::Scripted;
 pub use client::{Connection, Response};
 
-use orrery_server::Settings;
+use orrery_server::{Listener, Settings, Tls};
 use serde_json::Value;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -31,6 +32,10 @@ impl Server {
     }
 
     pub async fn with(settings: Settings) -> Self {
+        Self::over(settings, None).await
+    }
+
+    pub async fn over(settings: Settings, tls: Option<Tls>) -> Self {
         let backend = Arc::new(Scripted::new().await);
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");
@@ -41,6 +46,7 @@ impl Server {
                 std::future::pending::<()>().await;
             }
         };
+        let listener = Listener::new(listener, tls);
         let task = tokio::spawn(orrery_server::serve_backend(backend.clone(), listener, settings, shutdown));
         Self { address, backend, stop: Some(stop), task }
     }
