@@ -110,7 +110,7 @@ mod tests {
 
     async fn somebody() -> Principal {
         let (accounts, key) = crate::Accounts::ephemeral().await.expect("accounts");
-        accounts.authenticate(Some(&key)).expect("a good key")
+        accounts.authenticate(Some(&key)).await.expect("a good key")
     }
 
     #[tokio::test]

@@ -102,14 +102,14 @@ mod tests {
 
     async fn tenant(request: &str, response: &str) -> Principal {
         let (accounts, key) = crate::Accounts::ephemeral().await.expect("accounts");
-        let by = accounts.authenticate(Some(&key)).expect("a good key");
+        let by = accounts.authenticate(Some(&key)).await.expect("a good key");
         let change = TenantChange {
             redaction_request: Some(request.into()),
             redaction_response: Some(response.into()),
             ..TenantChange::default()
         };
         accounts.change_tenant(&by, "default", change).await.expect("changed");
-        accounts.authenticate(Some(&key)).expect("a good key")
+        accounts.authenticate(Some(&key)).await.expect("a good key")
     }
 
     fn message(content: &str) -> Vec<ChatMessage> {

@@ -61,7 +61,7 @@ pub async fn guard(State(app): State<App>, mut request: Request, next: Next) -> 
         Ok(key) => key,
         Err(refused) => return refused.into_response(),
     };
-    let principal = match app.backend.accounts().authenticate(key) {
+    let principal = match app.backend.accounts().authenticate(key).await {
         Ok(principal) => principal,
         Err(refused) => return ApiError::from(refused).into_response(),
     };

@@ -3,7 +3,7 @@
 use crate::error::ApiError;
 use crate::state::App;
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
@@ -33,6 +33,8 @@ pub async fn observe(State(app): State<App>, request: Request, next: Next) -> Re
         elapsed_ms,
         "answered"
     );
+    // A stranger learns nothing of the server's size.
+    let limited = limited && response.status() != StatusCode::UNAUTHORIZED;
     let headers = response.headers_mut();
     headers.insert(REQUEST_ID, id);
     headers.insert("openai-processing-ms", HeaderValue::from(u64::try_from(elapsed_ms).unwrap_or(u64::MAX)));

@@ -18,7 +18,7 @@ pub async fn run(perplexity: Perplexity, mut settings: Settings) -> anyhow::Resu
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read the text {}", path.display()))?;
     settings.platform.models.truncate(1);
     let (accounts, key) = Accounts::ephemeral().await?;
-    let by = accounts.authenticate(Some(&key))?;
+    let by = accounts.authenticate(Some(&key)).await?;
     let platform = Platform::start(settings.platform, accounts)?;
     progress::loading(&platform).await?;
     let model = platform.models().into_iter().next().context("no model is loaded")?.id;

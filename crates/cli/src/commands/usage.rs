@@ -43,6 +43,8 @@ pub async fn run(usage: &UsageArguments, settings: &Settings) -> anyhow::Result<
                 groups.join(",")
             )?;
         }
+    } else if sums.iter().all(|sum| sum.requests == 0) {
+        eprintln!("no requests were metered in this time");
     } else {
         lines(&sums, &usage.by).iter().try_for_each(|line| writeln!(out, "{line}"))?;
     }

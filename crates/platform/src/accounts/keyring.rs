@@ -8,6 +8,7 @@ use crate::Error;
 use orrery_store::{Key, KeyId, Price, Store, Tenant, TenantId};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 #[derive(Debug, Default)]
 struct Snapshot {
@@ -22,7 +23,12 @@ pub(super) struct Keyring {
     snapshot: RwLock<Arc<Snapshot>>,
     /// When keys were last used, not yet written down.
     used: Mutex<HashMap<KeyId, i64>>,
+    /// When an unknown key last made us look for it.
+    looked: Mutex<Option<Instant>>,
 }
+
+/// An unknown key may be one that another process has just made. Looking is cheap, but not for everybody at once.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 impl Keyring {
     /// Reads everything again if something changed, whoever changed it.
@@ -46,9 +52,31 @@ impl Keyring {
         self.snapshot.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Whose key this is. One that is not known is looked for in the store first.
+    ///
     /// # Errors
     /// `Unauthenticated`, with what is wrong with the key.
-    pub fn authenticate(&self, text: &str) -> Result<Principal, Error> {
+    pub async fn authenticate(&self, text: &str, store: &dyn Store) -> Result<Principal, Error> {
+        let is_new = key_text::is_well_formed(text) && !self.snapshot().keys.contains_key(&key_text::hash(text));
+        if is_new
+            && self.may_look()
+            && let Err(error) = self.refresh(store).await
+        {
+            tracing::warn!(%error, "cannot look for a key that is not known");
+        }
+        self.known(text)
+    }
+
+    fn may_look(&self) -> bool {
+        let mut looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
+        let may = looked.is_none_or(|at| at.elapsed() >= LOOK_AGAIN);
+        if may {
+            *looked = Some(Instant::now());
+        }
+        may
+    }
+
+    fn known(&self, text: &str) -> Result<Principal, Error> {
         let refuse = |message: &str| Err(Error::Unauthenticated(message.to_owned()));
         if !key_text::is_well_formed(text) {
             return refuse("this is no key of this service: one begins with `orr_` and has 42 characters");

@@ -144,9 +144,9 @@ impl Accounts {
     ///
     /// # Errors
     /// `Unauthenticated`: there is none, or it is nobody's, revoked, expired or suspended.
-    pub fn authenticate(&self, key: Option<&str>) -> Result<Principal, Error> {
+    pub async fn authenticate(&self, key: Option<&str>) -> Result<Principal, Error> {
         let found = match key {
-            Some(key) => self.keyring.authenticate(key),
+            Some(key) => self.keyring.authenticate(key, self.store.as_ref()).await,
             None => Err(Error::Unauthenticated(
                 "a key is needed: send the header `Authorization: Bearer KEY`; `orrery key show` prints the first one"
                     .into(),

@@ -18,7 +18,7 @@ fn failing(message: &str) -> Arc<Loader> {
 
 async fn accounts() -> (Arc<Accounts>, Principal) {
     let (accounts, key) = Accounts::ephemeral().await.expect("accounts");
-    let by = accounts.authenticate(Some(&key)).expect("a good key");
+    let by = accounts.authenticate(Some(&key)).await.expect("a good key");
     (accounts, by)
 }
 

@@ -48,7 +48,7 @@ async fn send(server: &Server, key: Option<&str>, method: &str, path: &str) -> R
 /// Keys of every role, of a tenant of their own but for the platform admin's.
 async fn keys(server: &Server) -> [String; 4] {
     let accounts = &server.backend.accounts;
-    let by = accounts.authenticate(Some(&server.backend.key)).expect("a good key");
+    let by = accounts.authenticate(Some(&server.backend.key)).await.expect("a good key");
     let mut keys: [String; 4] = Default::default();
     for (role, key) in ROLES.into_iter().zip(&mut keys) {
         let new = NewKey { role: role.into(), ..NewKey::default() };

@@ -15,14 +15,14 @@ async fn served() -> Served {
     Served::start(&fixture("llama-q8_0.gguf"), |_| {}).await
 }
 
-fn admin(served: &Served) -> Principal {
-    served.platform.accounts().authenticate(Some(&served.key)).expect("a good key")
+async fn admin(served: &Served) -> Principal {
+    served.platform.accounts().authenticate(Some(&served.key)).await.expect("a good key")
 }
 
 /// A key with limits, and a connection that brings it.
 async fn limited(served: &Served, limits: LimitsInfo) -> Connection {
     let new = NewKey { role: "inference".into(), limits, ..NewKey::default() };
-    let (_, key) = served.platform.accounts().create_key(&admin(served), new).await.expect("a key");
+    let (_, key) = served.platform.accounts().create_key(&admin(served).await, new).await.expect("a key");
     Connection::open(served.address).await.with_key(&key)
 }
 
@@ -37,7 +37,7 @@ async fn ledger(served: &Served, request: UsageRequest) -> Vec<UsageInfo> {
         }
     };
     tokio::time::timeout(crate::support::PATIENCE, settled).await.expect("in time");
-    accounts.usage(&admin(served), request).await.expect("sums")
+    accounts.usage(&admin(served).await, request).await.expect("sums")
 }
 
 async fn total(served: &Served) -> UsageInfo {
@@ -100,7 +100,7 @@ async fn costs_are_exact() {
     let served = served().await;
     let accounts = served.platform.accounts();
     let price = PriceInfo { model: served.model.clone(), input_nano: 1000, cached_nano: 100, output_nano: 3000 };
-    accounts.set_price(&admin(&served), price).await.expect("set");
+    accounts.set_price(&admin(&served).await, price).await.expect("set");
     let mut cost = 0;
     for cached in [0, 19] {
         let usage = served.post(TEXT, text(4)).await.json()["usage"].clone();
@@ -137,7 +137,7 @@ async fn two_hundred_at_once_do_not_overspend() {
     let served = served().await;
     let limits = LimitsInfo { month_tokens: Some(500), ..LimitsInfo::default() };
     let new = NewKey { role: "inference".into(), limits, ..NewKey::default() };
-    let (info, key) = served.platform.accounts().create_key(&admin(&served), new).await.expect("a key");
+    let (info, key) = served.platform.accounts().create_key(&admin(&served).await, new).await.expect("a key");
     let mut body = text(5);
     body["model"] = json!(served.model);
     let body = body.to_string();
@@ -184,7 +184,7 @@ async fn a_tenant_that_masks_sees_no_personal_data_in_its_prompt() {
     let accounts = served.platform.accounts();
     let ask = async |mode: &str| {
         let change = TenantChange { redaction_request: Some(mode.into()), ..TenantChange::default() };
-        accounts.change_tenant(&admin(&served), "default", change).await.expect("changed");
+        accounts.change_tenant(&admin(&served).await, "default", change).await.expect("changed");
         served.post(TEXT, json!({"prompt": "mail ada@example.org now", "max_tokens": 0, "echo": true})).await
     };
     let echoed = |answer: &crate::support::Response| answer.json()["choices"][0]["text"].as_str().map(str::to_owned);
@@ -193,4 +193,63 @@ async fn a_tenant_that_masks_sees_no_personal_data_in_its_prompt() {
     let refused = ask("refuse").await;
     check_error(&refused, 400, None, Some("prompt"));
     assert!(!refused.text().contains("ada@"));
+}
+
+/// What one tenant has cached is never told to, nor used for, another; the server makes the salt, and a client's only narrows
+/// it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_tenant_finds_what_another_has_cached() {
+    let served = served().await;
+    let accounts = served.platform.accounts();
+    let mut keys = Vec::new();
+    for name in ["a", "b"] {
+        let change = TenantChange { name: Some(name.into()), ..TenantChange::default() };
+        let tenant = accounts.create_tenant(&admin(&served).await, change).await.expect("a tenant");
+        let new = NewKey { tenant: Some(tenant.id), role: "inference".into(), ..NewKey::default() };
+        keys.push(accounts.create_key(&admin(&served).await, new).await.expect("a key").1);
+    }
+    let cached = async |key: &str, salt: Value| {
+        let mut body = text(1);
+        (body["model"], body["cache_salt"]) = (json!(served.model), salt);
+        let mut connection = Connection::open(served.address).await.with_key(key);
+        let answer = connection.request("POST", TEXT, &[], body.to_string().as_bytes()).await.json();
+        answer["usage"]["prompt_tokens_details"]["cached_tokens"].as_u64().expect("a count")
+    };
+    assert_eq!(cached(&keys[0], json!(null)).await, 0);
+    assert_eq!(cached(&keys[0], json!(null)).await, 19, "its own");
+    for salt in [json!(null), json!(""), json!("a"), json!("default")] {
+        assert_eq!(cached(&keys[1], salt.clone()).await, 0, "the other's, with the salt {salt}");
+    }
+    assert_eq!(cached(&keys[1], json!(null)).await, 19, "its own by now");
+}
+
+/// Prompts and answers leave no trace in the data folder: not in the database, its log, the journal or a temporary file.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_prompt_leaves_no_trace_in_the_data_folder() {
+    const CANARY: &str = "xylophone-canary-7421";
+    let served = served().await;
+    let chat = json!({
+        "messages": [{"role": "user", "content": format!("remember {CANARY}")}], "max_tokens": 4, "user": CANARY,
+    });
+    assert_eq!(served.post(CHAT, chat).await.status, 200);
+    let echo = served.post(TEXT, json!({"prompt": CANARY, "echo": true, "max_tokens": 4})).await;
+    assert!(echo.text().contains(CANARY), "it did come through");
+    check_error(&served.post(TEXT, json!({"prompt": CANARY, "max_tokens": -1})).await, 400, None, Some("max_tokens"));
+    total(&served).await;
+    let mut folders = vec![served.data.path().to_owned()];
+    let mut bytes = 0;
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let content = std::fs::read(&path).expect("a file");
+            bytes += content.len();
+            let found = content.windows(CANARY.len()).any(|window| window == CANARY.as_bytes());
+            assert!(!found, "{}", path.display());
+        }
+    }
+    assert!(bytes > 100_000, "the database and the journal were looked at: {bytes} bytes");
 }

@@ -84,7 +84,7 @@ pub async fn run(bench: &BenchEngine, mut settings: Settings) -> anyhow::Result<
     settings.platform.models.truncate(1);
     let (isa, threads) = (settings.platform.isa.clone(), settings.platform.threads);
     let (accounts, key) = Accounts::ephemeral().await?;
-    let by = accounts.authenticate(Some(&key))?;
+    let by = accounts.authenticate(Some(&key)).await?;
     let platform = Platform::start(settings.platform, accounts)?;
     progress::loading(&platform).await?;
     let model = platform.models().into_iter().next().context("no model is loaded")?.id;
