@@ -19,6 +19,8 @@ mod parameters;
 mod privacy;
 mod ready;
 mod shutdown;
+mod smuggling;
 mod tls;
 mod tokenize;
+mod transport;
 mod unknown;
