@@ -3,12 +3,14 @@
 //! [`DOORS`] lists every route. One that is not in it is for platform admins alone, and a test fails.
 
 use crate::error::ApiError;
+use crate::slots::Slot;
 use crate::state::App;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use orrery_platform::Action;
+use std::sync::Arc;
 
 /// Who may pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,6 +71,12 @@ pub async fn guard(State(app): State<App>, mut request: Request, next: Next) -> 
         && let Err(refused) = principal.check(action)
     {
         return ApiError::from(refused).into_response();
+    }
+    if let Some(slot) = request.extensions().get::<Arc<Slot>>()
+        && !slot.keyed()
+    {
+        // The connection's place has just been given away; its task ends here.
+        std::future::pending::<()>().await;
     }
     request.extensions_mut().insert(principal.clone());
     let mut response = next.run(request).await;

@@ -6,8 +6,7 @@ use crate::wire::fields::Fields;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{HeaderMap, header};
-use bytes::Bytes;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::BodyExt;
 use serde_json::Value;
 use std::time::Duration;
 
@@ -30,19 +29,42 @@ fn check_content_type(headers: &HeaderMap) -> Result<(), ApiError> {
     }
 }
 
-async fn read(headers: &HeaderMap, body: Body, settings: &Settings) -> Result<Bytes, ApiError> {
+async fn read(headers: &HeaderMap, body: Body, settings: &Settings) -> Result<Vec<u8>, ApiError> {
     let limit = settings.body_max_bytes;
     let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|bytes| bytes > limit as u64) {
         return Err(ApiError::too_large(limit));
     }
     let timeout = Duration::from_millis(settings.body_timeout_ms);
-    match tokio::time::timeout(timeout, Limited::new(body, limit).collect()).await {
-        Err(_) => Err(ApiError::timeout("body", settings.body_timeout_ms)),
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(ApiError::too_large(limit)),
-        Ok(Err(_)) => Err(ApiError::body("The request's body ended early or was badly framed.")),
+    let collected = tokio::time::timeout(timeout, collect(body, limit)).await;
+    collected.unwrap_or_else(|_| Err(ApiError::timeout("body", settings.body_timeout_ms)))
+}
+
+/// Copies, so that a body of tiny chunks takes no more memory than its bytes.
+async fn collect(mut body: Body, limit: usize) -> Result<Vec<u8>, ApiError> {
+    let mut bytes = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.map_err(|error| broken(&error))?.into_data() else { continue };
+        if data.len() > limit - bytes.len() {
+            return Err(ApiError::too_large(limit));
+        }
+        bytes.extend_from_slice(&data);
     }
+    Ok(bytes)
+}
+
+/// Why a body did not come to its end; our own reader of frames says it in words.
+fn broken(error: &axum::Error) -> ApiError {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(this) = cause {
+        if let Some(io) = this.downcast_ref::<std::io::Error>()
+            && io.kind() == std::io::ErrorKind::InvalidData
+        {
+            return ApiError::body(format!("The request's body is refused: it has {io}."));
+        }
+        cause = this.source();
+    }
+    ApiError::body("The request's body ended early or was badly framed.")
 }
 
 fn parse_object(bytes: &[u8]) -> Result<Fields, ApiError> {

@@ -5,22 +5,27 @@
 
 use crate::Listener;
 use crate::Settings;
-use crate::bare::Bare;
+use crate::bare::{Bare, Unsaid};
 use crate::error::ApiError;
 use crate::farewell::{bad_head, linger, say};
 use crate::handshake::shake;
+use crate::slots::{Slot, Slots};
 use crate::state::App;
 use crate::timed::Timed;
+use crate::watched::Watched;
 use axum::Router;
-use axum::http::StatusCode;
+use axum::http::{Request, Response, StatusCode};
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use rustls::ServerConfig;
+use std::convert::Infallible;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -30,7 +35,7 @@ use tokio::time::{sleep, timeout};
 /// Time for the last bytes of a drained server to leave it.
 const FLUSH: Duration = Duration::from_secs(2);
 /// Connections over the limit that are told so at the same time; more are closed without a word.
-const REFUSALS_MAX: usize = 64;
+const REFUSALS_MAX: usize = 1024;
 /// Pause after a failed accept, mostly for lack of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -46,7 +51,10 @@ pub async fn accept(listener: Listener, router: Router, app: App, drained: impl 
     let (stop, stopped) = watch::channel(false);
     let mut connections = JoinSet::new();
     let mut refusals = JoinSet::new();
+    let mut slots = Slots::new(app.settings.connections_max);
+    let epoch = Instant::now();
     let client = || Client {
+        slot: Arc::new(Slot::new(epoch)),
         router: router.clone(),
         app: app.clone(),
         tls: config.as_ref().map(|config| config.borrow().clone()),
@@ -55,11 +63,15 @@ pub async fn accept(listener: Listener, router: Router, app: App, drained: impl 
     loop {
         tokio::select! {
             () = &mut drained => break,
-            Some(_) = connections.join_next(), if !connections.is_empty() => {}
+            Some(ended) = connections.join_next_with_id(), if !connections.is_empty() => {
+                slots.give_back(ended.map_or_else(|error| error.id(), |(id, ())| id));
+            }
             Some(_) = refusals.join_next(), if !refusals.is_empty() => {}
             accepted = socket.accept() => match accepted {
-                Ok((stream, _)) if connections.len() < app.settings.connections_max => {
-                    connections.spawn(client().serve(stream));
+                Ok((stream, peer)) if slots.has_room() => {
+                    let client = client();
+                    let slot = client.slot.clone();
+                    slots.take(slot, peer.ip(), connections.spawn(client.serve(stream)));
                 }
                 Ok((stream, _)) if refusals.len() < REFUSALS_MAX => {
                     refusals.spawn(client().refuse(stream));
@@ -82,6 +94,7 @@ pub async fn accept(listener: Listener, router: Router, app: App, drained: impl 
 
 /// One connection's share of the server.
 struct Client {
+    slot: Arc<Slot>,
     router: Router,
     app: App,
     /// The certificate of the moment when it connected.
@@ -108,7 +121,7 @@ impl Client {
 
     async fn speak(mut self, stream: impl AsyncRead + AsyncWrite + Unpin) {
         let settings = self.app.settings.as_ref();
-        let io = TokioIo::new(Bare::new(stream));
+        let io = TokioIo::new(Bare::new(stream, self.slot.clone()));
         let mut builder = http1::Builder::new();
         builder
             .timer(TokioTimer::new())
@@ -117,7 +130,9 @@ impl Client {
             .max_header_size(settings.header_max_bytes)
             // hyper refuses less than 8 KiB with a panic.
             .max_buf_size(settings.header_max_bytes.max(8 * 1024));
-        let mut connection = builder.serve_connection(io, TowerToHyperService::new(self.router));
+        let (router, slot) = (TowerToHyperService::new(self.router), self.slot);
+        let answer = service_fn(move |request| answer(router.clone(), slot.clone(), request));
+        let mut connection = builder.serve_connection(io, answer);
         let mut stopping = false;
         let ended = loop {
             tokio::select! {
@@ -129,8 +144,8 @@ impl Client {
             }
         };
         let parts = connection.into_parts();
-        let (mut stream, kept_back) = parts.io.into_inner().into_inner();
-        if let Some(error) = last_answer(&ended, kept_back, !parts.read_buf.is_empty(), settings) {
+        let (mut stream, unsaid) = parts.io.into_inner().into_inner();
+        if let Some(error) = last_answer(&ended, unsaid, !parts.read_buf.is_empty(), settings) {
             say(&mut stream, &error, &self.app).await;
         }
         linger(stream).await;
@@ -151,15 +166,37 @@ impl Client {
     }
 }
 
+/// Has a request answered, and the connection's place marked for as long: from now on, not from the first poll.
+fn answer(
+    router: TowerToHyperService<Router>,
+    slot: Arc<Slot>,
+    mut request: Request<Incoming>,
+) -> impl Future<Output = Result<Response<Watched>, Infallible>> {
+    let stays = slot.begin();
+    request.extensions_mut().insert(slot.clone());
+    async move {
+        if !stays {
+            // The task ends with its next pause, which is here.
+            std::future::pending::<()>().await;
+        }
+        let response = router.call(request).await?;
+        Ok(response.map(|body| Watched::new(body, slot)))
+    }
+}
+
 /// What is still to be said after hyper has ended a connection. `unread`: a part of a head has come.
 fn last_answer(
     ended: &Result<(), hyper::Error>,
-    kept_back: Option<StatusCode>,
+    unsaid: Option<Unsaid>,
     unread: bool,
     settings: &Settings,
 ) -> Option<ApiError> {
-    if let Some(status) = kept_back {
-        return Some(bad_head(status, settings));
+    match unsaid {
+        Some(Unsaid::Framing(reason)) => {
+            return Some(ApiError::body(format!("The request is refused: it has {reason}.")));
+        }
+        Some(Unsaid::Status(status)) => return Some(bad_head(status, settings)),
+        None => {}
     }
     let error = ended.as_ref().err()?;
     tracing::debug!(%error, "a connection ended");

@@ -20,6 +20,7 @@ pub async fn observe(State(app): State<App>, request: Request, next: Next) -> Re
     let id = request_id(&app, request.headers());
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
+    let upgrade = request.headers().contains_key(header::UPGRADE);
     let limited = request.uri().path().starts_with("/v1/");
     // A panic is our fault and one request's; the connection and the server go on.
     let answered = AssertUnwindSafe(next.run(request)).catch_unwind().await;
@@ -41,8 +42,9 @@ pub async fn observe(State(app): State<App>, request: Request, next: Next) -> Re
     if limited {
         rate_limits(&app, headers);
     }
-    if app.is_draining() {
-        // Clients should open their next connection elsewhere.
+    // While draining, clients should open their next connection elsewhere. Of other protocols (`Upgrade: h2c`) none is spoken
+    // here, and what a client that takes it for granted sends next must not be read as a request.
+    if app.is_draining() || upgrade {
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     response

@@ -11,14 +11,17 @@ mod body;
 mod connection;
 mod error;
 mod farewell;
+mod framing;
 mod handshake;
 mod headers;
 mod metrics;
 mod routes;
+mod slots;
 mod sse;
 mod state;
 mod timed;
 mod tls;
+mod watched;
 mod wire;
 
 use backend::Backend;

@@ -20,6 +20,8 @@ mod parameters;
 mod privacy;
 mod ready;
 mod shutdown;
+mod smuggling;
 mod tls;
 mod tokenize;
+mod transport;
 mod unknown;

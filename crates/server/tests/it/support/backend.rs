@@ -8,7 +8,7 @@ use orrery_platform::{
     ModelStats, Principal, Prompt, Timings, Usage,
 };
 use orrery_server::backend::{Backend, Running};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
@@ -30,6 +30,8 @@ pub struct Scripted {
     running: watch::Sender<usize>,
     pub release: Arc<Semaphore>,
     pub unready: AtomicBool,
+    /// So many run at the same time; one more is refused as under `busy`.
+    pub capacity: AtomicUsize,
     draining: AtomicBool,
     /// The last generation asked for.
     pub seen: Mutex<Option<Generate>>,
@@ -47,6 +49,7 @@ impl Scripted {
             running: watch::Sender::new(0),
             release: Arc::new(Semaphore::new(0)),
             unready: AtomicBool::new(false),
+            capacity: AtomicUsize::new(usize::MAX),
             draining: AtomicBool::new(false),
             seen: Mutex::new(None),
         }
@@ -99,8 +102,9 @@ impl Scripted {
         if self.draining.load(Ordering::Acquire) {
             return Err(Error::Unavailable("the server is draining".into()));
         }
+        let full = self.running() >= self.capacity.load(Ordering::Acquire);
         match script {
-            "busy" => {
+            script if full || script == "busy" => {
                 return Err(Error::Overloaded { message: "the queue of 4 requests is full".into(), retry_after_s: 2 });
             }
             "crash" => return Err(Error::Internal { message: "at /srv/secret".into(), source: None }),

@@ -105,6 +105,12 @@ impl Connection {
         self.stream.flush().await.expect("an open connection");
     }
 
+    /// False where the server has closed.
+    pub async fn try_raw(&mut self, bytes: &[u8]) -> bool {
+        let written = timeout(PATIENCE, self.stream.write_all(bytes)).await.expect("a reading server");
+        written.is_ok()
+    }
+
     /// The next answer, read to its end; the connection can be used again.
     pub async fn response(&mut self) -> Response {
         timeout(PATIENCE, self.read_response()).await.expect("an answer in time")
@@ -178,6 +184,24 @@ impl Connection {
         let count = timeout(PATIENCE, self.stream.read(&mut buffer)).await.expect("bytes in time").unwrap_or(0);
         self.received.extend_from_slice(&buffer[..count]);
         count > 0
+    }
+
+    /// Everything that comes until the server closes.
+    pub async fn to_end(&mut self) -> Vec<u8> {
+        while self.more().await {}
+        std::mem::take(&mut self.received)
+    }
+
+    /// Whether the server has not closed it, as far as is known by now.
+    pub async fn is_open(&mut self) -> bool {
+        let mut buffer = [0; 4096];
+        loop {
+            match timeout(std::time::Duration::from_millis(1), self.stream.read(&mut buffer)).await {
+                Err(_) => return true,
+                Ok(Ok(0) | Err(_)) => return false,
+                Ok(Ok(_)) => {}
+            }
+        }
     }
 
     /// Waits until the server has closed the connection; what came before is thrown away.
