@@ -22,7 +22,7 @@ async fn answers(server: &Server, sent: &str) -> [String; 2] {
 }
 
 async fn rest(mut connection: Connection) -> String {
-    String::from_utf8(connection.to_end().await).expect("UTF-8")
+    String::from_utf8(connection.rest().await).expect("UTF-8")
 }
 
 #[track_caller]

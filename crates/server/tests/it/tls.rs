@@ -1,7 +1,7 @@
 //! HTTPS: the same server behind TLS, certificates that change under it, and clients that speak something else.
 
 use crate::support::tls::{Identity, Pair, handshake};
-use crate::support::{Connection, Server, chat, check_error, with};
+use crate::support::{Connection, PATIENCE, Server, chat, check_error, with};
 use orrery_server::{Settings, Tls, TlsFiles};
 use serde_json::json;
 use std::os::unix::fs::PermissionsExt;
@@ -86,7 +86,9 @@ async fn tls_to_the_plain_port_is_refused() {
 
 /// Opens connections until one trusts the certificate of `identity`.
 async fn wait_for(server: &Server, identity: &Identity) -> Connection {
+    let begun = Instant::now();
     loop {
+        assert!(begun.elapsed() < PATIENCE, "the certificate was not taken over");
         if let Ok(stream) = handshake(server, identity, rustls::ALL_VERSIONS, &[]).await {
             return Connection::over(stream).with_key(&server.backend.key);
         }

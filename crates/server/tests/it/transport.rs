@@ -1,6 +1,6 @@
 //! Clients that hold on to what they have, and more of them than there is room for (THREATS D1, D6).
 
-use crate::support::{Connection, Server, chat, check_error, with};
+use crate::support::{Connection, PATIENCE, Server, chat, check_error, with};
 use orrery_server::Settings;
 use serde_json::json;
 use std::sync::atomic::Ordering;
@@ -35,6 +35,7 @@ async fn a_thousand_slow_clients_are_all_closed_and_hurt_nobody() {
     }
     check_healthy(&server).await;
     // A byte does not buy more time.
+    let begun = Instant::now();
     while !slow.is_empty() {
         let mut open = Vec::new();
         for (index, mut connection) in slow.into_iter().enumerate() {
@@ -44,6 +45,7 @@ async fn a_thousand_slow_clients_are_all_closed_and_hurt_nobody() {
             }
         }
         slow = open;
+        assert!(begun.elapsed() < PATIENCE, "{} are still open", slow.len());
         check_healthy(&server).await;
     }
 }

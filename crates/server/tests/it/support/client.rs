@@ -187,7 +187,7 @@ impl Connection {
     }
 
     /// Everything that comes until the server closes.
-    pub async fn to_end(&mut self) -> Vec<u8> {
+    pub async fn rest(&mut self) -> Vec<u8> {
         while self.more().await {}
         std::mem::take(&mut self.received)
     }
