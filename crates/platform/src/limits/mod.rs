@@ -202,3 +202,16 @@ fn rate(bucket: Option<&Bucket>, limit: Option<u64>, now: Now) -> Option<Rate> {
 fn tighter(tenant: Option<Rate>, key: Option<Rate>) -> Option<Rate> {
     tenant.into_iter().chain(key).min_by_key(|rate| (rate.remaining, rate.limit))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_account_without_subjects_is_no_memory() {
+        let (limiter, now) = (Limiter::default(), Now { mono_ns: 1, wall_ms: 0 });
+        assert!(limiter.seed(&"ten_a".parse().expect("an id"), None, now, Spent::default()));
+        assert_eq!(limiter.sweep(now, 1), 1);
+        assert!(limiter.read().accounts.is_empty());
+    }
+}

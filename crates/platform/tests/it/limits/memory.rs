@@ -46,6 +46,16 @@ fn what_is_in_use_is_not_forgotten() {
 }
 
 #[test]
+fn who_was_idle_and_came_again_is_idle_anew() {
+    let client = Client::new(Limits::default(), Limits::default());
+    let limiter = client.limiter();
+    assert_eq!(limiter.sweep(at(10), 9), 0, "idle since 10");
+    client.enter(&limiter, 1, 1, at(20)).expect("no limit").settle(1, 1);
+    assert_eq!(limiter.sweep(at(30), 15), 0, "the ledger may not have what ended after 20");
+    assert_eq!(limiter.sweep(at(40), 30), 2);
+}
+
+#[test]
 fn an_idle_key_goes_and_its_busy_tenant_stays() {
     let client = Client::new(limits(), limits());
     let mut busy = Client::new(limits(), limits());
