@@ -2,6 +2,7 @@
 
 mod hub;
 mod limits;
+mod metering;
 mod pull;
 mod running;
 mod server;
