@@ -5,11 +5,14 @@ use serde_json::Value;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::OnceLock;
 
 /// The binary, built anew where the code has changed.
 #[derive(Debug)]
 pub struct Binary {
     path: PathBuf,
+    /// The first key of the data folder of a server that this started; peers pass it over.
+    key: OnceLock<String>,
 }
 
 impl Binary {
@@ -20,7 +23,7 @@ impl Binary {
         cargo.args(["build", "--release", "--locked", "--package", "orrery-cli"]);
         let status = cargo.status().context("cannot run cargo build")?;
         ensure!(status.success(), "cargo build --release failed");
-        Ok(Self { path: target().join("release/orrery") })
+        Ok(Self { path: target().join("release/orrery"), key: OnceLock::new() })
     }
 
     /// Runs a command that prints JSON. A command that fails after it has printed its figures (some requests failed) is
@@ -30,6 +33,9 @@ impl Binary {
     /// It cannot be run, or prints no JSON; what it wrote on the standard error is in the message.
     pub fn json(&self, arguments: &[String]) -> Result<Value> {
         let mut command = Command::new(&self.path);
+        if let Some(key) = self.key.get() {
+            command.env("OPENAI_API_KEY", key);
+        }
         let output = command.args(arguments).stdin(Stdio::null()).output();
         let output = output.with_context(|| format!("cannot run {}", self.path.display()))?;
         serde_json::from_slice(&output.stdout).map_err(|_| {
@@ -54,6 +60,12 @@ impl Binary {
             if let Some(url) = line.strip_prefix("listening on ") {
                 server.url = url.trim_end().to_owned();
             } else if line.starts_with("ready: ") {
+                let shown =
+                    Command::new(&self.path).args(["key", "show"]).output().context("cannot ask for the key")?;
+                let key = String::from_utf8_lossy(&shown.stdout).trim().to_owned();
+                ensure!(!key.is_empty(), "orrery key show printed none: {}", String::from_utf8_lossy(&shown.stderr));
+                // A second server of this run has the same folder, and so the same key.
+                let _ = self.key.set(key);
                 return Ok(server);
             }
             line.clear();
