@@ -3,6 +3,7 @@
 use crate::failure::Usage;
 use crate::layers::{Layers, Source};
 use orrery_platform::SourceSettings;
+use orrery_platform::metering::MeterSettings;
 use orrery_server::TlsFiles;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -35,6 +36,8 @@ pub struct Settings {
     pub server: orrery_server::Settings,
     /// Models, sources and engines; at least one model.
     pub platform: orrery_platform::Settings,
+    /// The way of usage into the ledger.
+    pub metering: MeterSettings,
 }
 
 /// The environment as a function, so that tests bring their own.
@@ -85,6 +88,7 @@ impl Settings {
             auth: layers.boolean("server.auth"),
             server: server(layers)?,
             platform: platform(layers, environment)?,
+            metering: metering(layers, environment)?,
         })
     }
 
@@ -226,6 +230,25 @@ fn platform(layers: &Layers, environment: Environment) -> Result<orrery_platform
     })
 }
 
+fn metering(layers: &Layers, environment: Environment) -> Result<MeterSettings, Usage> {
+    let segment_bytes = layers.size("metering.segment", 1 << 16)?;
+    let journal_max_bytes = layers.size("metering.journal_max", 1 << 17)?;
+    if segment_bytes > 1 << 30 {
+        return Err(layers.refuse("metering.segment", "must be 1GiB or less"));
+    }
+    if journal_max_bytes < 2 * segment_bytes {
+        return Err(layers.refuse("metering.journal_max", "must be at least twice metering.segment"));
+    }
+    Ok(MeterSettings {
+        write_ms: layers.integer("metering.write_ms", 1, 60_000)?,
+        sync_ms: layers.integer("metering.sync_ms", 1, 60_000)?,
+        batch_ms: layers.integer("metering.batch_ms", 0, 60_000)?,
+        segment_bytes,
+        journal_max_bytes,
+        ..MeterSettings::new(&data_dir(layers, environment)?)
+    })
+}
+
 fn isa(layers: &Layers) -> Result<Option<String>, Usage> {
     match layers.text("engine.isa") {
         "auto" => Ok(None),
@@ -280,6 +303,7 @@ mod tests {
         let settings = Settings::new(&Layers::defaults(), &home).expect("the defaults are valid");
         assert_eq!(settings.server, orrery_server::Settings::default());
         assert_eq!(settings.listen, "127.0.0.1:8080");
+        assert_eq!(settings.metering, MeterSettings::new(Path::new("/home/ada/.local/share/orrery")));
         assert_eq!(settings.platform.data_dir, Path::new("/home/ada/.local/share/orrery"));
         let data_dir = settings.platform.data_dir.clone();
         let platform = orrery_platform::Settings { data_dir, ..orrery_platform::Settings::default() };

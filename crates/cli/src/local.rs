@@ -40,7 +40,7 @@ impl Server {
         );
         let keys = if settings.auth { Keys::Asked } else { Keys::NotAsked };
         let Opened { accounts, first_key } = Accounts::open(&settings.platform.data_dir, keys).await?;
-        accounts.start_metering(&settings.platform.data_dir).await?;
+        accounts.start_metering(settings.metering.clone()).await?;
         Ok((Self::run(listener, tls, settings, accounts, None)?, first_key))
     }
 

@@ -48,18 +48,17 @@ pub(crate) struct Tab {
 }
 
 impl Accounts {
-    /// Meters from now on: into a journal of this process's own in `data_dir`, and from there into the ledger. What
-    /// processes that are gone have left in theirs goes to the ledger first.
+    /// Meters from now on: into a journal of this process's own in the folder of `settings`, and from there into the
+    /// ledger. What processes that are gone have left in theirs goes to the ledger first.
     ///
     /// # Errors
     /// The disk is full, or the folder cannot be used.
-    pub async fn start_metering(&self, data_dir: &Path) -> Result<(), Error> {
-        let journals = data_dir.join("journal");
-        self.adopt(&journals).await?;
+    pub async fn start_metering(&self, settings: MeterSettings) -> Result<(), Error> {
+        self.adopt(&settings).await?;
         let mut random = [0; 8];
         SystemRandom::new().fill(&mut random).map_err(|_| Error::internal("the system gives no random numbers"))?;
-        let folder = journals.join(format!("{:016x}", u64::from_le_bytes(random)));
-        let settings = MeterSettings { folder: folder.clone(), ..MeterSettings::new(data_dir) };
+        let folder = settings.folder.join(format!("{:016x}", u64::from_le_bytes(random)));
+        let settings = MeterSettings { folder: folder.clone(), ..settings };
         let meter = Meter::start(settings, self.store.clone()).await?;
         // A second call would find the first one's meter, and its own is closed again.
         let _ = self.metering.set(Metering { meter, folder });
@@ -67,10 +66,10 @@ impl Accounts {
     }
 
     /// Takes over the journals whose processes are gone: their locks are free.
-    async fn adopt(&self, journals: &Path) -> Result<(), Error> {
-        let Ok(entries) = std::fs::read_dir(journals) else { return Ok(()) };
+    async fn adopt(&self, settings: &MeterSettings) -> Result<(), Error> {
+        let Ok(entries) = std::fs::read_dir(&settings.folder) else { return Ok(()) };
         for folder in entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| path.is_dir()) {
-            let settings = MeterSettings { folder: folder.clone(), ..MeterSettings::new(journals) };
+            let settings = MeterSettings { folder: folder.clone(), ..settings.clone() };
             match Meter::start(settings, self.store.clone()).await {
                 Ok(meter) => remove_if_done(&folder, meter.close(PATIENCE).await),
                 Err(Error::Conflict(_)) => {}

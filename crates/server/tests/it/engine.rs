@@ -3,6 +3,7 @@
 
 use crate::support::{Connection, PATIENCE, Response, check_error};
 use orrery_platform::accounts::Keys;
+use orrery_platform::metering::MeterSettings;
 use orrery_platform::{Accounts, ModelStats, Platform, Settings as PlatformSettings};
 use orrery_server::Settings;
 use serde_json::{Value, json};
@@ -40,7 +41,7 @@ impl Served {
         edit(&mut settings);
         let opened = Accounts::open(data.path(), Keys::Asked).await.expect("accounts");
         let (accounts, key) = (opened.accounts, opened.first_key.expect("a first start"));
-        accounts.start_metering(data.path()).await.expect("a journal");
+        accounts.start_metering(MeterSettings::new(data.path())).await.expect("a journal");
         let platform = Platform::start(settings, accounts).expect("good settings");
         platform.wait_ready().await.expect("a model");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
