@@ -6,7 +6,7 @@ use crate::error::ApiError;
 use crate::slots::Slot;
 use crate::state::App;
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderMap, Method, header};
+use axum::http::{HeaderMap, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use orrery_platform::Action;
@@ -59,6 +59,9 @@ pub async fn guard(State(app): State<App>, mut request: Request, next: Next) -> 
     if door == Some(Door::Open) {
         return next.run(request).await;
     }
+    if app.backend.accounts().is_open() && !is_local(request.headers()) {
+        return ApiError::foreign().into_response();
+    }
     let key = match bearer(request.headers()) {
         Ok(key) => key,
         Err(refused) => return refused.into_response(),
@@ -99,6 +102,23 @@ fn door(method: &Method, route: &str) -> Door {
     }
 }
 
+/// Whether a request to a server without keys was meant for this machine: a web page elsewhere can make a browser send
+/// requests here, under a name of its own that leads to this address (DNS rebinding), or from its own origin.
+fn is_local(headers: &HeaderMap) -> bool {
+    let text = |name| headers.get(name).map(|value: &HeaderValue| value.to_str().unwrap_or("?"));
+    let host_is_local = |host: &str| {
+        let name = host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()));
+        let name = name.map_or(host, |(name, _)| name);
+        name.eq_ignore_ascii_case("localhost") || name == "[::1]" || is_loopback(name)
+    };
+    let origin_is_local = |origin: &str| origin.split_once("://").is_some_and(|(_, host)| host_is_local(host));
+    text(header::HOST).is_none_or(host_is_local) && text(header::ORIGIN).is_none_or(origin_is_local)
+}
+
+fn is_loopback(name: &str) -> bool {
+    name.parse::<std::net::Ipv4Addr>().is_ok_and(|address| address.is_loopback())
+}
+
 /// The key of `Authorization: Bearer KEY`; `None` where there is no such header.
 fn bearer(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
@@ -123,6 +143,25 @@ mod tests {
         assert_eq!(door(&Method::GET, "/v1/new"), Door::Key(Action::ManageTenants));
         assert_eq!(door(&Method::HEAD, "/health"), Door::Open);
         assert_eq!(door(&Method::DELETE, "/health"), Door::Key(Action::ReadModels));
+    }
+
+    #[test]
+    fn only_what_was_meant_for_this_machine_is_local() {
+        let local = |host: &str, origin: Option<&str>| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::HOST, host.parse().expect("a header"));
+            if let Some(origin) = origin {
+                headers.insert(header::ORIGIN, origin.parse().expect("a header"));
+            }
+            is_local(&headers)
+        };
+        for host in ["localhost", "LOCALHOST:8080", "127.0.0.1:8080", "127.9.9.9", "[::1]", "[::1]:8080"] {
+            assert!(local(host, None) && local(host, Some("http://localhost:3000")), "{host}");
+            assert!(!local(host, Some("https://evil.example")) && !local(host, Some("null")), "{host}");
+        }
+        for host in ["evil.example", "evil.example:8080", "127.0.0.1.evil.example", "localhost.evil.example", "10.0.0.1"] {
+            assert!(!local(host, None), "{host}");
+        }
     }
 
     #[test]

@@ -116,6 +116,13 @@ impl ApiError {
         Self::new(StatusCode::UNAUTHORIZED, INVALID, Some("invalid_api_key"), message)
     }
 
+    /// 403: a server without keys serves its own machine.
+    pub fn foreign() -> Self {
+        let message = "This server asks for no keys and serves its own machine alone: `Host` and `Origin` must be loopback \
+                       addresses. Start it with keys to be reached otherwise.";
+        Self::new(StatusCode::FORBIDDEN, "permission_error", Some("foreign_origin"), message)
+    }
+
     /// 404: an object of ours, not a model.
     pub fn not_found(message: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, INVALID, Some("not_found"), message)

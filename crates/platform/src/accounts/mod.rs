@@ -86,9 +86,17 @@ impl Accounts {
     /// # Errors
     /// The system gives no random numbers.
     pub async fn ephemeral() -> Result<(Arc<Self>, String), Error> {
+        Self::ephemeral_with(Keys::Asked).await
+    }
+
+    /// The same, with or without asking for keys.
+    ///
+    /// # Errors
+    /// The system gives no random numbers.
+    pub async fn ephemeral_with(keys: Keys) -> Result<(Arc<Self>, String), Error> {
         let store: Arc<dyn Store> = Arc::new(Memory::new());
         let key = first::ensure(store.as_ref(), None).await?.ok_or_else(|| Error::internal("a store was not new"))?;
-        Ok((Self::over(store, Keys::Asked).await?, key))
+        Ok((Self::over(store, keys).await?, key))
     }
 
     async fn over(store: Arc<dyn Store>, keys: Keys) -> Result<Arc<Self>, Error> {
@@ -138,6 +146,11 @@ impl Accounts {
         if let Err(error) = self.keyring.note_used(self.store.as_ref()).await {
             tracing::warn!(%error, "cannot write down when keys were last used");
         }
+    }
+
+    /// Whether whoever comes may do everything, without a key.
+    pub fn is_open(&self) -> bool {
+        self.anybody.is_some()
     }
 
     /// Whose key this is.

@@ -165,3 +165,27 @@ async fn a_body_is_not_read_for_a_stranger() {
     stranger.raw(b"POST /v1/completions HTTP/1.1\r\nhost: x\r\ncontent-length: 1000\r\n\r\n").await;
     check_error(&stranger.response().await, 401, Some("invalid_api_key"), None);
 }
+
+/// A web page can make a browser send requests to this machine; without keys nothing else would stop them.
+#[tokio::test]
+async fn without_keys_only_this_machine_is_served() {
+    let server = Server::without_keys().await;
+    let send = async |head: &str| {
+        let mut stranger = server.stranger().await;
+        stranger.raw(format!("GET /v1/keys HTTP/1.1\r\n{head}\r\n").as_bytes()).await;
+        stranger.response().await
+    };
+    assert_eq!(send("host: localhost:8080\r\n").await.status, 200);
+    assert_eq!(send("host: 127.0.0.1\r\norigin: http://localhost:3000\r\n").await.status, 200);
+    for head in [
+        "host: rebound.example\r\n",
+        "host: localhost\r\norigin: https://evil.example\r\n",
+        "host: localhost\r\norigin: null\r\n",
+    ] {
+        check_error(&send(head).await, 403, Some("foreign_origin"), None);
+    }
+    let delete = b"DELETE /v1/keys/key_x HTTP/1.1\r\nhost: localhost\r\norigin: https://evil.example\r\n\r\n";
+    let mut stranger = server.stranger().await;
+    stranger.raw(delete).await;
+    check_error(&stranger.response().await, 403, Some("foreign_origin"), None);
+}

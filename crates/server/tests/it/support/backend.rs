@@ -2,6 +2,7 @@
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, BoxStream, StreamExt};
+use orrery_platform::accounts::Keys;
 use orrery_platform::chat::{Logprob, PromptToken, TokenLogprobs};
 use orrery_platform::{
     Accounts, ChatMessage, ChatRequest, CompletionRequest, Error, Event, FinishReason, Generate, ModelInfo, ModelState,
@@ -42,7 +43,11 @@ pub struct Scripted {
 
 impl Scripted {
     pub async fn new() -> Self {
-        let (accounts, key) = Accounts::ephemeral().await.expect("accounts");
+        Self::asking(Keys::Asked).await
+    }
+
+    pub async fn asking(keys: Keys) -> Self {
+        let (accounts, key) = Accounts::ephemeral_with(keys).await.expect("accounts");
         Self {
             accounts,
             key,

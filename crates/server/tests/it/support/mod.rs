@@ -7,6 +7,7 @@ pub mod tls;
 pub use backend::Scripted;
 pub use client::{Connection, Response};
 
+use orrery_platform::accounts::Keys;
 use orrery_server::{Listener, Settings, Tls};
 use serde_json::Value;
 use std::net::SocketAddr;
@@ -36,7 +37,16 @@ impl Server {
     }
 
     pub async fn over(settings: Settings, tls: Option<Tls>) -> Self {
-        let backend = Arc::new(Scripted::new().await);
+        Self::behind(Scripted::new().await, settings, tls).await
+    }
+
+    /// A server that asks for no keys.
+    pub async fn without_keys() -> Self {
+        Self::behind(Scripted::asking(Keys::NotAsked).await, Settings::default(), None).await
+    }
+
+    async fn behind(backend: Scripted, settings: Settings, tls: Option<Tls>) -> Self {
+        let backend = Arc::new(backend);
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");
         let (stop, stopped) = oneshot::channel::<()>();
