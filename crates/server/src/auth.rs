@@ -5,10 +5,10 @@
 use crate::error::ApiError;
 use crate::state::App;
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderMap, Method, header};
+use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use orrery_platform::Action;
+use orrery_platform::{Action, Principal};
 
 /// Who may pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,17 +57,19 @@ pub async fn guard(State(app): State<App>, mut request: Request, next: Next) -> 
     if door == Some(Door::Open) {
         return next.run(request).await;
     }
-    let key = match bearer(request.headers()) {
-        Ok(key) => key,
-        Err(refused) => return refused.into_response(),
-    };
-    let principal = match app.backend.accounts().authenticate(key).await {
+    let principal = match authenticate(&app, request.headers()).await {
         Ok(principal) => principal,
-        Err(refused) => return ApiError::from(refused).into_response(),
+        Err(refused) => {
+            if refused.status == StatusCode::UNAUTHORIZED {
+                app.metrics.unauthenticated();
+            }
+            return refused.into_response();
+        }
     };
     if let Some(Door::Key(action)) = door
         && let Err(refused) = principal.check(action)
     {
+        app.metrics.refused(&principal, &refused);
         return ApiError::from(refused).into_response();
     }
     request.extensions_mut().insert(principal.clone());
@@ -76,6 +78,11 @@ pub async fn guard(State(app): State<App>, mut request: Request, next: Next) -> 
         crate::headers::own_limits(&app.backend.accounts().rate_limits(&principal), response.headers_mut());
     }
     response
+}
+
+async fn authenticate(app: &App, headers: &HeaderMap) -> Result<Principal, ApiError> {
+    let key = bearer(headers)?;
+    Ok(app.backend.accounts().authenticate(key).await?)
 }
 
 fn door(method: &Method, route: &str) -> Door {
