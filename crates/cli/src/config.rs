@@ -181,6 +181,7 @@ fn server(layers: &Layers) -> Result<orrery_server::Settings, Usage> {
         grace_ms: layers.integer("server.grace_ms", 0, HOUR_MS)?,
         ping_ms: layers.integer("server.ping_ms", 1, HOUR_MS)?,
         requests_max: engine("engine.queue_max")? + engine("engine.sequences_max")?,
+        metrics_tenants_max: count(layers, "server.metrics_tenants_max", 1, 10_000)?,
         limits: limits(layers)?,
     })
 }

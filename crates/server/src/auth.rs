@@ -6,10 +6,10 @@ use crate::error::ApiError;
 use crate::slots::Slot;
 use crate::state::App;
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderMap, HeaderValue, Method, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use orrery_platform::Action;
+use orrery_platform::{Action, Principal};
 use std::sync::Arc;
 
 /// Who may pass.
@@ -62,17 +62,19 @@ pub async fn guard(State(app): State<App>, mut request: Request, next: Next) -> 
     if app.backend.accounts().is_open() && !is_local(request.headers()) {
         return ApiError::foreign().into_response();
     }
-    let key = match bearer(request.headers()) {
-        Ok(key) => key,
-        Err(refused) => return refused.into_response(),
-    };
-    let principal = match app.backend.accounts().authenticate(key).await {
+    let principal = match authenticate(&app, request.headers()).await {
         Ok(principal) => principal,
-        Err(refused) => return ApiError::from(refused).into_response(),
+        Err(refused) => {
+            if refused.status == StatusCode::UNAUTHORIZED {
+                app.metrics.unauthenticated();
+            }
+            return refused.into_response();
+        }
     };
     if let Some(Door::Key(action)) = door
         && let Err(refused) = principal.check(action)
     {
+        app.metrics.refused(&principal, &refused);
         return ApiError::from(refused).into_response();
     }
     if let Some(slot) = request.extensions().get::<Arc<Slot>>()
@@ -87,6 +89,11 @@ pub async fn guard(State(app): State<App>, mut request: Request, next: Next) -> 
         crate::headers::own_limits(&app.backend.accounts().rate_limits(&principal), response.headers_mut());
     }
     response
+}
+
+async fn authenticate(app: &App, headers: &HeaderMap) -> Result<Principal, ApiError> {
+    let key = bearer(headers)?;
+    Ok(app.backend.accounts().authenticate(key).await?)
 }
 
 fn door(method: &Method, route: &str) -> Door {
@@ -159,7 +166,9 @@ mod tests {
             assert!(local(host, None) && local(host, Some("http://localhost:3000")), "{host}");
             assert!(!local(host, Some("https://evil.example")) && !local(host, Some("null")), "{host}");
         }
-        for host in ["evil.example", "evil.example:8080", "127.0.0.1.evil.example", "localhost.evil.example", "10.0.0.1"] {
+        for host in
+            ["evil.example", "evil.example:8080", "127.0.0.1.evil.example", "localhost.evil.example", "10.0.0.1"]
+        {
             assert!(!local(host, None), "{host}");
         }
     }

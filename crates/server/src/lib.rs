@@ -55,6 +55,8 @@ pub struct Settings {
     pub ping_ms: u64,
     /// Requests that one model holds, waiting and running; told to clients in `x-ratelimit-limit-requests`.
     pub requests_max: usize,
+    /// Tenants with metrics of their own; those of all others are one.
+    pub metrics_tenants_max: usize,
     pub limits: Limits,
 }
 
@@ -91,6 +93,7 @@ impl Default for Settings {
             grace_ms: 30_000,
             ping_ms: 5_000,
             requests_max: 1024 + 256,
+            metrics_tenants_max: 200,
             limits: Limits::default(),
         }
     }

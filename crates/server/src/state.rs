@@ -23,7 +23,7 @@ pub struct App {
 
 impl App {
     pub fn new(backend: Arc<dyn Backend>, settings: Settings) -> Self {
-        let metrics = Arc::new(Metrics::new(backend.clone()));
+        let metrics = Arc::new(Metrics::new(backend.clone(), settings.metrics_tenants_max));
         Self {
             backend,
             settings: Arc::new(settings),

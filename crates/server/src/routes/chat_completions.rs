@@ -44,8 +44,8 @@ pub async fn create(
     let identity = identity(&app, "chatcmpl-", &request.model);
     let grid = Grid { prompts: 1, n: request.generate.n };
     let with_logprobs = request.generate.logprobs.is_some();
-    let running = app.backend.chat(&by, request).await?;
-    let observation = Observation::new(app.metrics.clone(), identity.model.clone(), arrived, grid.prompts, grid.n);
+    let running = app.backend.chat(&by, request).await.inspect_err(|error| app.metrics.refused(&by, error))?;
+    let observation = Observation::new(&app, &by, &identity.model, arrived, grid);
     let events = merge(vec![running.events]);
     if delivery.stream {
         let encoder = ChatStream::new(identity, grid.n, delivery.include_usage);

@@ -46,12 +46,12 @@ pub async fn create(
     let mut streams = Vec::new();
     for request in body.into_requests() {
         // The first refusal drops, and so cancels, those that came before it.
-        let running = app.backend.complete(&by, request).await?;
+        let running = app.backend.complete(&by, request).await.inspect_err(|error| app.metrics.refused(&by, error))?;
         texts.push(running.prompt_text);
         streams.push(running.events);
     }
     let shown = Shown { echo: echo.then_some(texts), logprobs };
-    let observation = Observation::new(app.metrics.clone(), identity.model.clone(), arrived, grid.prompts, grid.n);
+    let observation = Observation::new(&app, &by, &identity.model, arrived, grid);
     let events = merge(streams);
     if delivery.stream {
         let encoder = CompletionStream::new(identity, grid, shown, delivery.include_usage);

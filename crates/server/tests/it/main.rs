@@ -7,6 +7,7 @@ mod auth;
 mod billing;
 mod chat_completions;
 mod completions;
+mod dashboard;
 mod detokenize;
 mod disconnects;
 mod engine;

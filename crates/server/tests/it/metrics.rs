@@ -1,6 +1,8 @@
 //! `GET /metrics`.
 
-use crate::support::{Connection, Server, chat, with};
+use crate::support::{Connection, Server, chat, check_error, with};
+use orrery_platform::accounts::{NewKey, TenantChange};
+use orrery_server::Settings;
 use serde_json::json;
 
 /// The value of a sample whose name and labels begin like this.
@@ -86,4 +88,122 @@ async fn a_made_up_model_is_no_label() {
     let server = Server::start().await;
     server.post(CHAT, &with(chat("hello"), json!({"model": "made-up"}))).await;
     assert!(!server.get("/metrics").await.text().contains("made-up"));
+}
+
+/// A tenant's id, and a connection with a key of it.
+async fn tenant(server: &Server, name: &str, role: &str) -> (String, Connection) {
+    let accounts = &server.backend.accounts;
+    let by = accounts.authenticate(Some(&server.backend.key)).await.expect("a good key");
+    let change = TenantChange { name: Some(name.into()), ..TenantChange::default() };
+    let id = accounts.create_tenant(&by, change).await.expect("a tenant").id;
+    let new = NewKey { tenant: Some(id.clone()), role: role.into(), ..NewKey::default() };
+    let key = accounts.create_key(&by, new).await.expect("a key").1;
+    (id, server.stranger().await.with_key(&key))
+}
+
+async fn ask(connection: &mut Connection, script: &str, stream: bool) -> u16 {
+    let body = with(chat(script), json!({"stream": stream})).to_string();
+    connection.request("POST", CHAT, &[], body.as_bytes()).await.status
+}
+
+/// A sample of a tenant.
+async fn of(server: &Server, metric: &str, tenant: &str, label: &str, value: &str) -> Option<f64> {
+    sample(server, &format!("orrery_tenant_{metric}_total{{tenant=\"{tenant}\",{label}=\"{value}\"}}")).await
+}
+
+#[tokio::test]
+async fn tenants_are_counted_by_id_and_never_by_name() {
+    let server = Server::start().await;
+    let (one, mut first) = tenant(&server, "Acme", "inference").await;
+    let (two, mut second) = tenant(&server, "Globex", "developer").await;
+    for stream in [false, true] {
+        assert_eq!(ask(&mut first, "hello", stream).await, 200);
+    }
+    assert_eq!(ask(&mut second, "short", false).await, 200);
+    let completions = json!({"model": "tiny", "prompt": ["a", "b"], "n": 2}).to_string();
+    assert_eq!(second.request("POST", "/v1/completions", &[], completions.as_bytes()).await.status, 200);
+    for (tenant, requests, tokens) in [(&one, 2.0, [6.0, 2.0, 4.0]), (&two, 2.0, [9.0, 3.0, 10.0])] {
+        assert_eq!(of(&server, "requests", tenant, "outcome", "completed").await, Some(requests));
+        for (kind, count) in ["input", "cached", "output"].into_iter().zip(tokens) {
+            assert_eq!(of(&server, "tokens", tenant, "kind", kind).await, Some(count), "{kind}");
+        }
+    }
+    let text = server.get("/metrics").await.text();
+    assert!(!text.contains("Acme") && !text.contains("Globex"));
+}
+
+#[tokio::test]
+async fn what_was_produced_before_a_failure_or_a_disconnect_counts() {
+    let server = Server::start().await;
+    let (id, mut connection) = tenant(&server, "a", "inference").await;
+    assert_eq!(ask(&mut connection, "fail", false).await, 500);
+    assert_eq!(of(&server, "requests", &id, "outcome", "failed").await, Some(1.0));
+    assert_eq!(of(&server, "tokens", &id, "kind", "output").await, Some(1.0));
+    let body = with(chat("drip"), json!({"stream": true})).to_string();
+    connection.send("POST", CHAT, &[], body.as_bytes()).await;
+    server.backend.wait_running(1).await;
+    drop(connection);
+    server.backend.wait_running(0).await;
+    assert_eq!(of(&server, "requests", &id, "outcome", "cancelled").await, Some(1.0));
+    assert_eq!(of(&server, "requests", &id, "outcome", "completed").await, Some(0.0));
+    assert_eq!(of(&server, "tokens", &id, "kind", "input").await, Some(0.0));
+}
+
+#[tokio::test]
+async fn tenants_over_the_limit_share_a_label() {
+    let server = Server::with(Settings { metrics_tenants_max: 2, ..Settings::default() }).await;
+    let mut ids = Vec::new();
+    for name in ["a", "b", "c", "d"] {
+        let (id, mut connection) = tenant(&server, name, "inference").await;
+        for _ in 0..2 {
+            assert_eq!(ask(&mut connection, "hello", false).await, 200);
+        }
+        ids.push(id);
+    }
+    for (tenant, requests) in [(&ids[0], 2.0), (&ids[1], 2.0), (&"other".to_owned(), 4.0)] {
+        assert_eq!(of(&server, "requests", tenant, "outcome", "completed").await, Some(requests), "{tenant}");
+    }
+    let text = server.get("/metrics").await.text();
+    assert!(!text.contains(&ids[2]) && !text.contains(&ids[3]));
+}
+
+#[tokio::test]
+async fn refusals_are_counted_by_what_was_in_the_way() {
+    let server = Server::start().await;
+    let (id, mut connection) = tenant(&server, "a", "inference").await;
+    for (script, times) in [("often", 1), ("spent", 2), ("busy", 3)] {
+        for _ in 0..times {
+            assert_eq!(ask(&mut connection, script, false).await, 429);
+        }
+    }
+    for _ in 0..4 {
+        check_error(
+            &connection.request("GET", "/v1/keys", &[], b"").await,
+            403,
+            Some("insufficient_permissions"),
+            None,
+        );
+    }
+    assert_eq!(connection.request("POST", CHAT, &[], b"{}").await.status, 400);
+    let prompts = json!({"model": "tiny", "prompt": ["a", "busy"]}).to_string();
+    assert_eq!(connection.request("POST", "/v1/completions", &[], prompts.as_bytes()).await.status, 429);
+    for (reason, count) in [("rate", 1.0), ("budget", 2.0), ("queue", 4.0), ("auth", 4.0)] {
+        assert_eq!(of(&server, "refused", &id, "reason", reason).await, Some(count), "{reason}");
+    }
+    for outcome in ["completed", "failed", "cancelled"] {
+        assert_eq!(of(&server, "requests", &id, "outcome", outcome).await, Some(0.0), "{outcome}");
+    }
+}
+
+#[tokio::test]
+async fn who_has_no_good_key_is_counted_and_is_no_label() {
+    let server = Server::start().await;
+    assert_eq!(sample(&server, "orrery_auth_refused_total").await, Some(0.0));
+    for headers in [&[][..], &[("authorization", "Basic x")], &[("authorization", "Bearer orr_made-up")]] {
+        assert_eq!(server.stranger().await.request("GET", "/v1/models", headers, b"").await.status, 401);
+    }
+    assert_eq!(server.stranger().await.request("GET", "/health", &[], b"").await.status, 200);
+    assert_eq!(sample(&server, "orrery_auth_refused_total").await, Some(3.0));
+    let text = server.get("/metrics").await.text();
+    assert!(!text.contains("made-up") && !text.contains("tenant=\""));
 }

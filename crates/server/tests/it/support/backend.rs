@@ -24,7 +24,9 @@ use tokio::sync::{Semaphore, watch};
 /// | `fail` | one token, then `Failed` |
 /// | `vanish` | one token, then an end without a terminal event |
 /// | `endless` | tokens without end |
+/// | `short` | one token, and one more that only the usage tells of |
 /// | `busy` | refused with `Overloaded` |
+/// | `often`, `spent` | refused with `Limited`: by a rate, by a budget |
 /// | `crash` | refused with `Internal` |
 /// | anything else | the tokens "Hel", "lo" for each choice |
 pub struct Scripted {
@@ -112,6 +114,10 @@ impl Scripted {
             script if full || script == "busy" => {
                 return Err(Error::Overloaded { message: "the queue of 4 requests is full".into(), retry_after_s: 2 });
             }
+            "often" | "spent" => {
+                let is_budget = script == "spent";
+                return Err(Error::Limited { message: "over the limit of 4".into(), retry_after_ms: None, is_budget });
+            }
             "crash" => return Err(Error::Internal { message: "at /srv/secret".into(), source: None }),
             _ => {}
         }
@@ -138,6 +144,7 @@ impl Scripted {
                 first.chain(stream::iter([Event::Failed(error)])).boxed()
             }
             "vanish" => first.boxed(),
+            "short" => first.chain(stream::iter(answer(generate).skip(2))).boxed(),
             "drip" => {
                 let release = self.release.clone();
                 let rest = answer(generate).skip(1);

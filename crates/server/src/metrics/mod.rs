@@ -1,21 +1,28 @@
-//! What Prometheus reads at `/metrics`: vLLM's names, so that dashboards and routers made for it work.
+//! What Prometheus reads at `/metrics`: vLLM's names, so that dashboards and routers made for it work, and our own for what
+//! it does not have: tenants, refusals and the ledger.
 //!
 //! Gauges and token counters are the engines' own, read at each scrape; latencies are measured here, where the client
 //! sees them, but for where the time went, which the engine tells at the end of each prompt. [`Observation`] follows one request and counts it exactly once, however it ends.
 
+mod engines;
+mod ledger;
+mod tenants;
+
 use crate::backend::Backend;
-use orrery_platform::{Event, FinishReason, ModelStats, Timings};
-use prometheus_client::collector::Collector;
+use crate::state::App;
+use crate::wire::choices::Grid;
+use engines::Engines;
+use ledger::Ledger;
+use orrery_platform::{Error, Event, FinishReason, Principal, Timings, Usage};
 use prometheus_client::encoding::text::encode;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
-use prometheus_client::metrics::counter::{ConstCounter, Counter};
+use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
+use tenants::{Outcome, Refusal, Tenant, Tenants, Tokens};
 
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -44,10 +51,12 @@ pub struct Metrics {
     prefill: ByModel,
     decode: ByModel,
     success: ByReason,
+    tenants: Tenants,
+    unauthenticated: Counter,
 }
 
 impl Metrics {
-    pub fn new(backend: Arc<dyn Backend>) -> Self {
+    pub fn new(backend: Arc<dyn Backend>, tenants_max: usize) -> Self {
         let mut registry = Registry::default();
         let ttft: ByModel = Family::new_with_constructor(|| Histogram::new(TTFT_BUCKETS));
         let itl: ByModel = Family::new_with_constructor(|| Histogram::new(ITL_BUCKETS));
@@ -70,8 +79,12 @@ impl Metrics {
         );
         registry.register("vllm:inter_token_latency_seconds", "Between two tokens of a choice", itl.clone());
         registry.register("vllm:request_success", "Requests by the reason of their end", success.clone());
-        registry.register_collector(Box::new(Engines { backend }));
-        Self { registry, ttft, itl, e2e, queue, prefill, decode, success }
+        let tenants = Tenants::new(&mut registry, tenants_max);
+        let unauthenticated = Counter::default();
+        registry.register("orrery_auth_refused", "Requests without a good key", unauthenticated.clone());
+        registry.register_collector(Box::new(Engines { backend: backend.clone() }));
+        registry.register_collector(Box::new(Ledger::new(move || backend.accounts().meter_stats())));
+        Self { registry, ttft, itl, e2e, queue, prefill, decode, success, tenants, unauthenticated }
     }
 
     /// OpenMetrics text.
@@ -81,78 +94,33 @@ impl Metrics {
         Ok(text)
     }
 
+    /// A request of this tenant was refused. What is no limit's doing, such as a bad field, counts as nothing.
+    pub fn refused(&self, by: &Principal, error: &Error) {
+        if let Some(reason) = Refusal::of(error) {
+            self.tenants.of(by.tenant_id()).refused(reason);
+        }
+    }
+
+    /// A request without a good key, and so without a tenant.
+    pub fn unauthenticated(&self) {
+        self.unauthenticated.inc();
+    }
+
     fn count(&self, model: &str, reason: &str) {
         self.success.get_or_create(&[("model_name", model.to_owned()), ("finished_reason", reason.to_owned())]).inc();
-    }
-}
-
-/// The engines' statistics, read when Prometheus asks.
-struct Engines {
-    backend: Arc<dyn Backend>,
-}
-
-impl fmt::Debug for Engines {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("Engines")
-    }
-}
-
-type Row<T> = (&'static str, &'static str, fn(&ModelStats) -> T);
-
-const GAUGES: &[Row<f64>] = &[
-    ("vllm:num_requests_running", "Requests that are being computed", |stats| stats.running as f64),
-    ("vllm:num_requests_waiting", "Requests in the queue", |stats| stats.waiting as f64),
-    ("vllm:kv_cache_usage_perc", "Share of the KV blocks in use, 0 to 1", kv_usage),
-    ("orrery_kv_blocks_total", "KV blocks of the model", |stats| stats.blocks_total as f64),
-    ("orrery_kv_blocks_cached", "KV blocks that only the prefix cache holds", |stats| stats.blocks_cached as f64),
-];
-
-const COUNTERS: &[Row<u64>] = &[
-    ("vllm:prefix_cache_queries", "Prompt tokens looked up in the prefix cache", |stats| stats.prefix_queries_tokens),
-    ("vllm:prefix_cache_hits", "Prompt tokens found in the prefix cache", |stats| stats.prefix_hits_tokens),
-    ("vllm:prompt_tokens", "Prompt tokens processed", |stats| stats.prompt_tokens),
-    ("vllm:generation_tokens", "Tokens generated", |stats| stats.generation_tokens),
-    ("vllm:num_preemptions", "Requests put back for lack of KV blocks", |stats| stats.preemptions),
-    ("vllm:spec_decode_num_drafts", "Drafts that were verified", |stats| stats.drafts),
-    ("vllm:spec_decode_num_draft_tokens", "Tokens of these drafts", |stats| stats.drafts_tokens),
-    ("vllm:spec_decode_num_accepted_tokens", "Draft tokens that were accepted", |stats| stats.drafts_accepted_tokens),
-    ("orrery_engine_steps", "Steps of the engine", |stats| stats.steps),
-];
-
-fn kv_usage(stats: &ModelStats) -> f64 {
-    if stats.blocks_total == 0 { 0.0 } else { stats.blocks_used as f64 / stats.blocks_total as f64 }
-}
-
-impl Collector for Engines {
-    fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), fmt::Error> {
-        let stats = self.backend.stats();
-        for (name, help, read) in GAUGES {
-            let kind = ConstGauge::new(0.0_f64).metric_type();
-            let mut family = encoder.encode_descriptor(name, help, None, kind)?;
-            for model in &stats {
-                let labels = [("model_name", model.model.as_str())];
-                ConstGauge::new(read(model)).encode(family.encode_family(&labels)?)?;
-            }
-        }
-        for (name, help, read) in COUNTERS {
-            let kind = ConstCounter::new(0_u64).metric_type();
-            let mut family = encoder.encode_descriptor(name, help, None, kind)?;
-            for model in &stats {
-                let labels = [("model_name", model.model.as_str())];
-                ConstCounter::new(read(model)).encode(family.encode_family(&labels)?)?;
-            }
-        }
-        Ok(())
     }
 }
 
 /// Follows one request from its arrival. When it is dropped before its end, the request counts as aborted.
 pub struct Observation {
     metrics: Arc<Metrics>,
+    tenant: Arc<Tenant>,
     model: String,
     arrived: Instant,
     n: usize,
     prompts_left: usize,
+    /// Output tokens counted so far, by prompt.
+    output: Vec<usize>,
     /// Time of the last token by choice of the answer.
     last: Vec<Option<Instant>>,
     first_seen: bool,
@@ -161,22 +129,38 @@ pub struct Observation {
 
 impl Observation {
     /// Only for requests that the platform accepted: a name that a client made up must not become a label.
-    pub fn new(metrics: Arc<Metrics>, model: String, arrived: Instant, prompts: usize, n: usize) -> Self {
-        let last = vec![None; prompts * n];
-        Self { metrics, model, arrived, n, prompts_left: prompts, last, first_seen: false, reason: None }
+    pub fn new(app: &App, by: &Principal, model: &str, arrived: Instant, grid: Grid) -> Self {
+        let metrics = app.metrics.clone();
+        Self {
+            tenant: metrics.tenants.of(by.tenant_id()),
+            metrics,
+            model: model.to_owned(),
+            arrived,
+            n: grid.n,
+            prompts_left: grid.prompts,
+            output: vec![0; grid.prompts],
+            last: vec![None; grid.prompts * grid.n],
+            first_seen: false,
+            reason: None,
+        }
     }
 
     pub fn event(&mut self, prompt: usize, event: &Event) {
         match event {
-            Event::Token { choice, .. } => self.token(prompt * self.n + choice),
+            Event::Token { choice, .. } => {
+                self.output(prompt, 1);
+                self.token(prompt * self.n + choice);
+            }
             Event::Finished { reason, .. } => {
                 self.metrics.count(&self.model, finish_label(*reason));
             }
-            Event::Done { timings, .. } => {
+            Event::Done { usage, timings } => {
+                self.used(prompt, *usage);
                 self.spent(*timings);
                 self.prompts_left = self.prompts_left.saturating_sub(1);
                 if self.prompts_left == 0 {
                     self.reason = Some("done");
+                    self.tenant.ended(Outcome::Completed);
                     self.histogram(&self.metrics.e2e, self.arrived.elapsed().as_secs_f64());
                 }
             }
@@ -188,7 +172,23 @@ impl Observation {
     pub fn failed(&mut self) {
         if self.reason.replace("error").is_none() {
             self.metrics.count(&self.model, "error");
+            self.tenant.ended(Outcome::Failed);
         }
+    }
+
+    fn output(&mut self, prompt: usize, count: usize) {
+        if let Some(output) = self.output.get_mut(prompt) {
+            *output += count;
+            self.tenant.tokens(Tokens::Output, count);
+        }
+    }
+
+    /// What the tokens' own events did not tell: the prompt's, and those that end a choice.
+    fn used(&mut self, prompt: usize, usage: Usage) {
+        self.tenant.tokens(Tokens::Input, usage.prompt_tokens);
+        self.tenant.tokens(Tokens::Cached, usage.cached_tokens);
+        let counted = self.output.get(prompt).copied().unwrap_or(0);
+        self.output(prompt, usage.completion_tokens.saturating_sub(counted));
     }
 
     fn token(&mut self, index: usize) {
@@ -218,6 +218,7 @@ impl Drop for Observation {
     fn drop(&mut self) {
         if self.reason.is_none() {
             self.metrics.count(&self.model, "abort");
+            self.tenant.ended(Outcome::Cancelled);
         }
     }
 }
