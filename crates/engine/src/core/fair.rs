@@ -12,7 +12,8 @@
 //!
 //! Floors. A flow that uses no more blocks than its floor loses none to flows beyond theirs, and its cached blocks up to
 //! there are out of their reach, whether it is active or not. An elder too long to be held beside the floors of the others does
-//! take them, since it could never end otherwise.
+//! take them, since it could never end otherwise. A floor is of blocks, not of places: one of its places a flow may lose to
+//! its share of them all the same, and what was computed there stays cached within the floor.
 
 use super::admission::Room;
 use super::flow::{State, virtual_cost};

@@ -31,7 +31,7 @@ pub struct Flow {
     /// Its part of the service, in proportion to the weights of the others that want some.
     pub weight: u32,
     /// KV blocks that are its own, in percent of all: its cached blocks up to here are evicted last, and what it runs
-    /// within them is not preempted by flows beyond theirs.
+    /// within them is not preempted for the blocks of flows beyond theirs.
     pub floor_blocks_percent: u32,
     /// Its part of the queue, in percent.
     pub queue_share_percent: u32,

@@ -308,6 +308,46 @@ fn what_runs_within_its_floor_is_not_preempted() {
     }
 }
 
+/// Flow 2 has a floor and one sequence at a time within it, beside two floods without one: what is the elder takes from the
+/// other flood, and what is not the elder waits. Flow 4 is idle, and its floor is what an elder takes when there is nothing else.
+#[test]
+fn floors_hold_between_floods_and_against_the_elder() {
+    let (mut preemptions, mut full) = (0, 0);
+    for seed in 0..60 {
+        let mut random = Random(seed);
+        let mut harness = Harness::new(Limits { sequences_max: 6, ..limits(20) });
+        let idle = Flow { floor_blocks_percent: 25, ..flow(4) };
+        harness.add(of(idle, spec(0, &prompt(0, 20), 1)));
+        harness.finish();
+        let weights = [[1, 1000], [1000, 1], [100, 100]][seed as usize % 3];
+        let (mut next, mut own) = (1, None);
+        for _ in 0..200 {
+            for (id, weight) in [1, 3].into_iter().zip(weights) {
+                if random.one_in(3) {
+                    // 15 blocks at most: it can be held beside the floor of flow 2.
+                    let own = spec(next, &prompt(next, 1 + random.below(30)), 1 + random.below(30));
+                    harness.add(of(Flow { weight, ..flow(id) }, own));
+                    next += 1;
+                }
+            }
+            if own.is_none_or(|request| harness.has_ended(request)) {
+                let small = Flow { weight: 1, floor_blocks_percent: 25, ..flow(2) };
+                harness.add(of(small, spec(next, &prompt(next, 1 + random.below(8)), 12)));
+                own = Some(next);
+                next += 1;
+            }
+            let ran = running(&harness, 2);
+            harness.step(usize::MAX);
+            let runs = running(&harness, 2) + usize::from(own.is_some_and(|request| harness.has_ended(request)));
+            assert!(runs >= ran, "seed {seed}: flow 2 was preempted within its floor");
+            full += usize::from(ran > 0 && harness.scheduler.pool().used() == 20);
+        }
+        harness.finish();
+        preemptions += harness.scheduler.counters().preemptions;
+    }
+    assert!(preemptions > 300 && full > 300, "{preemptions} preemptions, {full} steps with all blocks in use");
+}
+
 /// The prompt of flow 2 stays cached through a flood that uses more memory than there is.
 #[test]
 fn a_cache_within_its_floor_outlives_a_flood() {
