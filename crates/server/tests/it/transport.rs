@@ -1,4 +1,4 @@
-//! Clients that hold on to what they have, and more of them than there is room for (THREATS D1, D6).
+//! Clients that hold on to what they have, and more of them than there is room for (D1 and D6 of docs/security.md).
 
 use crate::support::{Connection, PATIENCE, Server, chat, check_error, with};
 use orrery_server::Settings;
