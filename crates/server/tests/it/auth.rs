@@ -79,7 +79,8 @@ async fn the_table_has_every_route() {
 #[tokio::test]
 async fn without_a_good_key_nothing_but_the_open_routes_answers() {
     let server = Server::start().await;
-    let forged = format!("{}x", &server.backend.key[..41]);
+    let (known, last) = server.backend.key.split_at(41);
+    let forged = format!("{known}{}", if last == "x" { "y" } else { "x" });
     let unknown = "orr_00000000000000000000000000000000";
     for (method, path, _) in DOORS {
         for key in [None, Some(""), Some("x"), Some(forged.as_str()), Some(unknown), Some("' OR 1=1 --")] {
