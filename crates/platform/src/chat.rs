@@ -153,11 +153,13 @@ impl Platform {
             });
         }
         let (handle, model, version) = self.served(&request.model)?;
-        let mut request = request;
-        filter::messages(admission.by(), &mut request.messages)?;
         let bytes = request.messages.iter().map(|message| message.content.len()).sum();
-        let messages = engine_messages(&request.messages);
-        let tokens = on_text(&handle, bytes, move |handle| handle.chat_prompt(&messages).map_err(engine_error)).await?;
+        let (by, mut messages) = (admission.by().clone(), request.messages);
+        let tokens = on_text(&handle, bytes, move |handle| {
+            filter::messages(&by, &mut messages)?;
+            handle.chat_prompt(&engine_messages(&messages)).map_err(engine_error)
+        });
+        let tokens = tokens.await?;
         let sale = Sale { model, version, endpoint: "chat.completions" };
         self.submit(handle, admission, sale, Asked { tokens, text: None, prompt_logprobs: None }, request.generate)
             .map_err(of_messages)
@@ -169,12 +171,12 @@ impl Platform {
     /// As [`Platform::chat`].
     pub async fn complete(&self, admission: Admission, request: CompletionRequest) -> Result<Reply, Error> {
         let (handle, model, version) = self.served(&request.model)?;
-        let mut request = request;
-        filter::prompt(admission.by(), &mut request.prompt)?;
+        let by = admission.by().clone();
         let (tokens, text) = match request.prompt {
-            Prompt::Tokens(tokens) => (tokens, None),
-            Prompt::Text(text) => {
+            Prompt::Tokens(tokens) => (filter::tokens(&by).map(|()| tokens)?, None),
+            Prompt::Text(mut text) => {
                 on_text(&handle, text.len(), move |handle| {
+                    filter::text(&by, "prompt", &mut text)?;
                     Ok((handle.encode(&text, true).map_err(engine_error)?, Some(text)))
                 })
                 .await?

@@ -1,6 +1,6 @@
 //! Personal data in what a tenant sends and gets: left, masked or refused, as its settings say.
 
-use crate::chat::{ChatMessage, Prompt};
+use crate::chat::ChatMessage;
 use crate::redact::{self, Kind, Stream};
 use crate::{Error, Principal};
 use orrery_store::RedactionMode;
@@ -48,18 +48,16 @@ pub(crate) fn messages(by: &Principal, messages: &mut [ChatMessage]) -> Result<(
     Ok(())
 }
 
-/// The same in a prompt. Token ids cannot be masked, so they are refused where text would be looked through.
-pub(crate) fn prompt(by: &Principal, prompt: &mut Prompt) -> Result<(), Error> {
-    match prompt {
-        Prompt::Text(prompt) => text(by, "prompt", prompt),
-        Prompt::Tokens(_) if by.tenant.redaction.request == RedactionMode::Off => Ok(()),
-        Prompt::Tokens(_) => Err(Error::BadInput {
-            param: Some("prompt"),
-            message:
-                "`prompt` is token ids, and this tenant's requests are looked through for personal data; send text"
-                    .into(),
-        }),
+/// Token ids cannot be masked, so a prompt of them is refused where text would be looked through.
+pub(crate) fn tokens(by: &Principal) -> Result<(), Error> {
+    if by.tenant.redaction.request == RedactionMode::Off {
+        return Ok(());
     }
+    Err(Error::BadInput {
+        param: Some("prompt"),
+        message: "`prompt` is token ids, and this tenant's requests are looked through for personal data; send text"
+            .into(),
+    })
 }
 
 /// Log-probabilities name tokens, and so spell what an answer's text masks.
@@ -73,7 +71,8 @@ pub(crate) fn logprobs(by: &Principal, wanted: bool) -> Result<(), Error> {
     })
 }
 
-fn text(by: &Principal, param: &'static str, text: &mut String) -> Result<(), Error> {
+/// The same in one text, which came in the field `param`. It takes time in proportion to the text.
+pub(crate) fn text(by: &Principal, param: &'static str, text: &mut String) -> Result<(), Error> {
     match by.tenant.redaction.request {
         RedactionMode::Off => {}
         RedactionMode::Mask => *text = redact::mask(text).0,
@@ -125,9 +124,9 @@ mod tests {
             let mut chat = message(MAIL);
             let found = messages(&by, &mut chat).map(|()| chat[0].content.clone());
             assert_eq!(found.as_deref().ok(), wanted, "{mode}");
-            let mut text = Prompt::Text(MAIL.into());
-            assert_eq!(prompt(&by, &mut text).ok().map(|()| text), wanted.map(|text| Prompt::Text(text.into())));
-            assert_eq!(prompt(&by, &mut Prompt::Tokens(vec![1])).is_ok(), mode == "off");
+            let mut prompt = MAIL.to_owned();
+            assert_eq!(text(&by, "prompt", &mut prompt).ok().map(|()| prompt).as_deref(), wanted);
+            assert_eq!(tokens(&by).is_ok(), mode == "off");
             if let Err(error) = found {
                 assert!(matches!(&error, Error::BadInput { param: Some("messages"), .. }));
                 assert!(!error.to_string().contains("ada@"), "{error}");
