@@ -33,7 +33,7 @@ fn forbid_unsafe(source: &Source) -> Option<String> {
 }
 
 fn no_async(source: &Source) -> Option<String> {
-    let quiet = ["crates/kernels/src/", "crates/model/src/", "crates/engine/src/core/"];
+    let quiet = ["crates/kernels/src/", "crates/model/src/", "crates/engine/src/core/", "crates/train/src/"];
     if !quiet.iter().any(|place| source.path.starts_with(place)) {
         return None;
     }

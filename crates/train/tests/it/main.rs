@@ -1,0 +1,3 @@
+//! The integration tests of `orrery-train`, in one binary.
+
+mod onnx;
