@@ -4,10 +4,12 @@
 //! what only SQLite knows stands in this file and in `sqlite.rs`.
 
 mod audit;
+mod jobs;
 mod keys;
 mod ledger;
 mod migrations;
 mod prices;
+mod registry;
 mod secrets;
 mod sqlite;
 mod tenants;

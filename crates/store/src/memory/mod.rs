@@ -2,16 +2,19 @@
 //! the store, here and in other crates.
 
 mod audit;
+mod jobs;
 mod ledger;
+mod registry;
 mod secrets;
 
 use crate::audit::AuditRow;
 use crate::changes::Changes;
 use crate::error::{Error, Result};
-use crate::id::{KeyId, TenantId};
+use crate::id::{JobId, KeyId, TenantId};
 use crate::keys::{Key, Keys, taken_key, unknown_key};
 use crate::ledger::UsageRow;
 use crate::prices::{Price, Prices, unknown_price};
+use crate::registry::{Alias, ModelVersion};
 use crate::secrets::WrappedKey;
 use crate::tenants::{Limits, Tenant, Tenants, erased_tenant, taken_tenant, unknown_tenant};
 use async_trait::async_trait;
@@ -33,6 +36,10 @@ struct State {
     prices: BTreeMap<String, Price>,
     usage: BTreeMap<String, UsageRow>,
     audit: Vec<AuditRow>,
+    jobs: BTreeMap<JobId, jobs::Kept>,
+    versions: Vec<ModelVersion>,
+    /// Every setting, in order.
+    aliases: Vec<Alias>,
     /// By tenant and version; `None` is shredded.
     data_keys: BTreeMap<(TenantId, u32), Option<WrappedKey>>,
 }
@@ -118,6 +125,9 @@ impl Tenants for Memory {
             Err(error) => return Err(error),
         }
         state.shred(id);
+        state.jobs.retain(|_, kept| kept.tenant() != id);
+        state.versions.retain(|version| version.tenant != *id);
+        state.aliases.retain(|alias| alias.tenant != *id);
         state.keys.retain(|_, key| key.tenant != *id);
         state.changes += 1;
         Ok(())

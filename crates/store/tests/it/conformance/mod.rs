@@ -3,9 +3,11 @@
 
 pub mod audit;
 mod changes;
+mod jobs;
 mod keys;
 mod ledger;
 mod prices;
+mod registry;
 pub mod secrets;
 mod tenants;
 
