@@ -1,4 +1,4 @@
-//! Ids of tenants and of keys: short texts that are safe in paths, URLs, logs and SQL.
+//! Ids of tenants, keys and files: short texts that are safe in paths, URLs, logs and SQL.
 
 use crate::error::{Error, Result};
 use ring::rand::{SecureRandom as _, SystemRandom};
@@ -20,6 +20,11 @@ pub struct TenantId(String);
 #[serde(try_from = "String", into = "String")]
 pub struct KeyId(String);
 
+/// A file's id: `file-` and 16 random letters and digits, or the id of the answer that is retained.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct FileId(String);
+
 impl TenantId {
     /// The id of the first tenant, which exists from the first start on.
     pub const DEFAULT: &'static str = "default";
@@ -35,6 +40,16 @@ impl TenantId {
     /// The first tenant.
     pub fn first() -> Self {
         Self(Self::DEFAULT.to_owned())
+    }
+}
+
+impl FileId {
+    /// A new random id.
+    ///
+    /// # Errors
+    /// [`Error::Internal`]: the system gives no random numbers.
+    pub fn random() -> Result<Self> {
+        Ok(Self(format!("file-{}", random_chars()?)))
     }
 }
 
@@ -91,6 +106,7 @@ macro_rules! id {
 
 id!(TenantId, "tenant");
 id!(KeyId, "key");
+id!(FileId, "file");
 
 fn check(text: &str, what: &str) -> Result<()> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';

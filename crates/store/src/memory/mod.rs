@@ -2,13 +2,15 @@
 //! the store, here and in other crates.
 
 mod audit;
+mod files;
 mod ledger;
 mod secrets;
 
 use crate::audit::AuditRow;
 use crate::changes::Changes;
 use crate::error::{Error, Result};
-use crate::id::{KeyId, TenantId};
+use crate::files::StoredFile;
+use crate::id::{FileId, KeyId, TenantId};
 use crate::keys::{Key, Keys, taken_key, unknown_key};
 use crate::ledger::UsageRow;
 use crate::prices::{Price, Prices, unknown_price};
@@ -33,6 +35,7 @@ struct State {
     prices: BTreeMap<String, Price>,
     usage: BTreeMap<String, UsageRow>,
     audit: Vec<AuditRow>,
+    files: BTreeMap<FileId, StoredFile>,
     /// By tenant and version; `None` is shredded.
     data_keys: BTreeMap<(TenantId, u32), Option<WrappedKey>>,
 }
@@ -119,6 +122,7 @@ impl Tenants for Memory {
         }
         state.shred(id);
         state.keys.retain(|_, key| key.tenant != *id);
+        state.files.retain(|_, file| file.tenant != *id);
         state.changes += 1;
         Ok(())
     }

@@ -3,6 +3,7 @@
 
 pub mod audit;
 mod changes;
+pub mod files;
 mod keys;
 mod ledger;
 mod prices;
