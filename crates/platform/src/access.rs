@@ -1,6 +1,7 @@
 //! Who may do what: one table of roles and actions.
 //!
-//! Whose things an action may touch is the use case's own check: everybody but a platform admin stays within their tenant.
+//! Whose things an action may touch is the use case's own check: everybody but a platform admin stays within their tenant,
+//! and with files and what is retained a platform admin does too.
 
 use orrery_store::Role;
 
@@ -27,12 +28,20 @@ pub enum Action {
     ManagePrices,
     /// Read the audit log.
     ReadAudit,
+    /// List and read the tenant's uploaded files.
+    ReadFiles,
+    /// Upload and delete them.
+    ManageFiles,
+    /// Read and delete what is retained of the tenant's requests and answers.
+    ReadRetained,
+    /// Replace the keys under which files are encrypted.
+    ManageVault,
     /// Read the metrics of the whole server.
     ReadMetrics,
 }
 
 impl Action {
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 15] = [
         Self::Infer,
         Self::ReadModels,
         Self::ReadUsage,
@@ -43,6 +52,10 @@ impl Action {
         Self::ManageTenants,
         Self::ManagePrices,
         Self::ReadAudit,
+        Self::ReadFiles,
+        Self::ManageFiles,
+        Self::ReadRetained,
+        Self::ManageVault,
         Self::ReadMetrics,
     ];
 
@@ -59,6 +72,10 @@ impl Action {
             Self::ManageTenants => "manage tenants",
             Self::ManagePrices => "manage prices",
             Self::ReadAudit => "read the audit log",
+            Self::ReadFiles => "read files",
+            Self::ManageFiles => "upload and delete files",
+            Self::ReadRetained => "read what is retained",
+            Self::ManageVault => "manage the vault",
             Self::ReadMetrics => "read metrics",
         }
     }
@@ -69,9 +86,11 @@ pub fn allows(role: Role, action: Action) -> bool {
     use Action::*;
     match action {
         Infer | ReadModels | ReadUsage => true,
-        ReadPrices => role != Role::Inference,
-        ReadKeys | ManageKeys | ReadTenant | ReadAudit => matches!(role, Role::TenantAdmin | Role::PlatformAdmin),
-        ManageTenants | ManagePrices | ReadMetrics => role == Role::PlatformAdmin,
+        ReadPrices | ReadFiles | ManageFiles => role != Role::Inference,
+        ReadKeys | ManageKeys | ReadTenant | ReadAudit | ReadRetained => {
+            matches!(role, Role::TenantAdmin | Role::PlatformAdmin)
+        }
+        ManageTenants | ManagePrices | ManageVault | ReadMetrics => role == Role::PlatformAdmin,
     }
 }
 
@@ -105,6 +124,10 @@ mod tests {
             (Action::ManageTenants, [true, false, false, false]),
             (Action::ManagePrices, [true, false, false, false]),
             (Action::ReadAudit, [true, true, false, false]),
+            (Action::ReadFiles, [true, true, true, false]),
+            (Action::ManageFiles, [true, true, true, false]),
+            (Action::ReadRetained, [true, true, false, false]),
+            (Action::ManageVault, [true, false, false, false]),
             (Action::ReadMetrics, [true, false, false, false]),
         ];
         assert_eq!(table.map(|(action, _)| action), Action::ALL);

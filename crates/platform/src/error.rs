@@ -9,6 +9,9 @@ pub enum Error {
     /// A prompt, or what is asked for after it, does not fit into the model's context.
     #[error("{message}")]
     TooLong { param: &'static str, message: String },
+    /// A file is over a limit of bytes.
+    #[error("{0}")]
+    TooLarge(String),
     #[error("{0}")]
     NotFound(String),
     #[error("{0}")]
@@ -74,6 +77,7 @@ impl From<orrery_store::Error> for Error {
             From::NotFound(message) => Self::NotFound(message),
             From::Conflict(message) => Self::Conflict(message),
             From::Full(message) => Self::NoSpace(message),
+            From::OverQuota(message) => Self::Limited { message, retry_after_ms: None, is_budget: true },
             From::Unavailable(message) => Self::Unavailable(message),
             From::NewerDatabase { .. } | From::Corrupt(_) | From::MasterKey { .. } | From::Internal { .. } => {
                 Self::Internal { message: error.to_string(), source: Some(Box::new(error)) }

@@ -179,7 +179,7 @@ impl Platform {
             })
         });
         let mut tasks: Vec<JoinHandle<()>> = tasks.collect();
-        tasks.extend([accounts.watch(), accounts.sweep()]);
+        tasks.extend([accounts.watch(), accounts.sweep(), accounts.files().keep_tidy()]);
         let loading = Mutex::new(tasks);
         Ok(Arc::new(Self { accounts, slots, gate: Gate::new(settings.admissions_max), loading }))
     }
@@ -262,7 +262,8 @@ impl Platform {
     /// then cancelled).
     pub async fn drain(&self, grace: Duration) -> bool {
         self.start_draining();
-        let finished = self.gate.wait_idle(grace).await;
+        let idle = async { tokio::join!(self.gate.wait_idle(grace), self.accounts.files().wait_idle()).0 };
+        let finished = tokio::time::timeout(grace, idle).await.unwrap_or(false);
         let loading: Vec<_> = self.loading.lock().unwrap_or_else(PoisonError::into_inner).drain(..).collect();
         for task in loading {
             task.abort();

@@ -54,7 +54,7 @@ async fn collect(mut body: Body, limit: usize) -> Result<Vec<u8>, ApiError> {
 }
 
 /// Why a body did not come to its end; our own reader of frames says it in words.
-fn broken(error: &axum::Error) -> ApiError {
+pub fn broken(error: &axum::Error) -> ApiError {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(this) = cause {
         if let Some(io) = this.downcast_ref::<std::io::Error>()

@@ -106,6 +106,13 @@ impl ApiError {
         Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, INVALID, Some("unsupported_media_type"), message)
     }
 
+    /// 415 as well: a route that takes a form.
+    pub fn no_form() -> Self {
+        let message =
+            "The request's body must be a form with a file; send `content-type: multipart/form-data; boundary=…`.";
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, INVALID, Some("unsupported_media_type"), message)
+    }
+
     pub fn timeout(what: &str, timeout_ms: u64) -> Self {
         let message = format!("The request's {what} did not arrive within {timeout_ms} ms.");
         Self::new(StatusCode::REQUEST_TIMEOUT, INVALID, Some("request_timeout"), message)
@@ -163,6 +170,9 @@ impl From<Error> for ApiError {
             }
             Error::NotFound(message) => {
                 Self::new(StatusCode::NOT_FOUND, INVALID, Some("model_not_found"), message).with_param("model")
+            }
+            Error::TooLarge(message) => {
+                Self::new(StatusCode::PAYLOAD_TOO_LARGE, INVALID, Some("request_too_large"), message)
             }
             Error::Unauthenticated(message) => Self::unauthenticated(message),
             Error::Forbidden(message) => {
@@ -236,6 +246,7 @@ mod tests {
         check(Error::Unauthenticated("x".into()), 401, INVALID, Some("invalid_api_key"), None);
         check(Error::Forbidden("x".into()), 403, "permission_error", Some("insufficient_permissions"), None);
         check(Error::Conflict("x".into()), 409, INVALID, Some("conflict"), None);
+        check(Error::TooLarge("x".into()), 413, INVALID, Some("request_too_large"), None);
         check(Error::NoSpace("x".into()), 507, SERVER, Some("insufficient_storage"), None);
         let busy = Error::Overloaded { message: "x".into(), retry_after_s: 3 };
         let busy = check(busy, 429, "rate_limit_error", Some("rate_limit_exceeded"), None);

@@ -15,6 +15,7 @@ mod framing;
 mod handshake;
 mod headers;
 mod metrics;
+mod multipart;
 mod routes;
 mod slots;
 mod sse;
@@ -44,6 +45,8 @@ pub struct Settings {
     pub header_timeout_ms: u64,
     /// Time allowed to receive a body.
     pub body_timeout_ms: u64,
+    /// An upload may take as long as a body, and a second more for each so many bytes that have come.
+    pub upload_rate_min_bytes: u64,
     /// Time that a client may read nothing while bytes wait for it.
     pub write_timeout_ms: u64,
     pub connections_max: usize,
@@ -87,6 +90,7 @@ impl Default for Settings {
             headers_max: 100,
             header_timeout_ms: 10_000,
             body_timeout_ms: 30_000,
+            upload_rate_min_bytes: 16 * 1024,
             write_timeout_ms: 60_000,
             connections_max: 4096,
             tls_reload_ms: 2_000,

@@ -152,6 +152,17 @@ impl Blobs {
         found.try_collect().await.map_err(failed("listing blobs"))
     }
 
+    /// The blobs of a tenant that were stored longer than `age` ago.
+    pub(crate) async fn older(&self, tenant: &TenantId, age: Duration) -> Result<Vec<BlobId>> {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().saturating_sub(age);
+        let last_ms = i64::try_from(since.as_millis()).unwrap_or(i64::MAX);
+        let found = self.objects.list(Some(&home(tenant)));
+        let old = |meta: &ObjectMeta| meta.last_modified.timestamp_millis() <= last_ms;
+        let named = |meta: &ObjectMeta| meta.location.filename().and_then(|name| name.parse::<BlobId>().ok());
+        let found = found.try_filter_map(|meta| async move { Ok(named(&meta).filter(|_| old(&meta))) });
+        found.try_collect().await.map_err(failed("listing blobs"))
+    }
+
     /// Deletes a blob. Its bytes stay on the disk until they are overwritten; they are encrypted.
     ///
     /// # Errors

@@ -18,6 +18,9 @@ pub enum Error {
     /// The disk is full. Nothing was changed; free some space and try again.
     #[error("{0}")]
     Full(String),
+    /// A tenant would have more than it may. Nothing was changed.
+    #[error("{0}")]
+    OverQuota(String),
     /// The database is locked by another process for too long, or the disk fails. Nothing is known to have changed, and
     /// what the caller wanted written is still its own to keep; try again.
     #[error("{0}")]

@@ -1,4 +1,4 @@
-//! Ids of tenants, keys and jobs: short texts that are safe in paths, URLs, logs and SQL.
+//! Ids of tenants, keys, files and jobs: short texts that are safe in paths, URLs, logs and SQL.
 
 use crate::error::{Error, Result};
 use ring::rand::{SecureRandom as _, SystemRandom};
@@ -19,6 +19,11 @@ pub struct TenantId(String);
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct KeyId(String);
+
+/// A file's id: `file-` and 16 random letters and digits, or the id of the answer that is retained.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct FileId(String);
 
 /// A job's id: `job_` and 16 random letters and digits.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -50,6 +55,16 @@ impl TenantId {
     /// The first tenant.
     pub fn first() -> Self {
         Self(Self::DEFAULT.to_owned())
+    }
+}
+
+impl FileId {
+    /// A new random id.
+    ///
+    /// # Errors
+    /// [`Error::Internal`]: the system gives no random numbers.
+    pub fn random() -> Result<Self> {
+        Ok(Self(format!("file-{}", random_chars()?)))
     }
 }
 
@@ -106,6 +121,7 @@ macro_rules! id {
 
 id!(TenantId, "tenant");
 id!(KeyId, "key");
+id!(FileId, "file");
 id!(JobId, "job");
 
 fn check(text: &str, what: &str) -> Result<()> {

@@ -1,5 +1,5 @@
-//! `orrery-store`: what Orrery remembers: tenants, keys, prices, the ledger of usage, the audit log, data keys and
-//! blobs.
+//! `orrery-store`: what Orrery remembers: tenants, keys, prices, the ledger of usage, the audit log, data keys, files
+//! and their blobs.
 //!
 //! It owns SQL, files and cryptography at rest, and knows no use case: who may do what, and when, is `platform`'s.
 //! There is one trait for each concern, and two implementations of all of them: [`Database`] (SQLite) and [`Memory`] (a
@@ -15,6 +15,7 @@ mod changes;
 mod crypt;
 mod database;
 mod error;
+mod files;
 mod id;
 mod jobs;
 mod keys;
@@ -32,10 +33,11 @@ pub use audit::{
 };
 pub use blobs::{BlobId, Blobs, Pieces};
 pub use changes::Changes;
-pub use crypt::MasterKey;
+pub use crypt::{MasterKey, Masters};
 pub use database::{Database, SCHEMA_VERSION};
 pub use error::{Error, Result};
-pub use id::{ID_BYTES_MAX, JobId, KeyId, TenantId};
+pub use files::{FILE_NAME_BYTES_MAX, FILE_ROWS_MAX, FileKind, FileQuery, Files, StoredFile};
+pub use id::{FileId, ID_BYTES_MAX, JobId, KeyId, TenantId};
 pub use jobs::{
     EVENT_BYTES_MAX, JOB_EVENTS_MAX, JOB_ROWS_MAX, JOB_TEXT_BYTES_MAX, Job, JobEnd, JobEvent, JobQuery, JobStatus,
     Jobs, Lease, LeaseRequest,
@@ -55,6 +57,6 @@ pub use tenants::{
 pub use vault::{Stored, Vault};
 
 /// All concerns of metadata. An `Arc<dyn Store>` turns into an `Arc<dyn Keys>` or another one by itself.
-pub trait Store: Tenants + Keys + Prices + Ledger + Audit + Secrets + Jobs + Registry + Changes {}
+pub trait Store: Tenants + Keys + Prices + Ledger + Audit + Secrets + Files + Jobs + Registry + Changes {}
 
-impl<T: Tenants + Keys + Prices + Ledger + Audit + Secrets + Jobs + Registry + Changes> Store for T {}
+impl<T: Tenants + Keys + Prices + Ledger + Audit + Secrets + Files + Jobs + Registry + Changes> Store for T {}

@@ -155,8 +155,8 @@ pub trait Tenants: std::fmt::Debug + Send + Sync {
     /// `BadInput`, `NotFound`. `Conflict`: it is erased.
     async fn update_tenant(&self, tenant: &Tenant) -> Result<()>;
 
-    /// Erases what is known about a tenant: its name, limits and keys with their names go, and so do its wrapped data
-    /// keys, without which its blobs are noise. The bytes are overwritten in the database's file, free pages and
+    /// Erases what is known about a tenant: its name, limits, keys and files with their names go, and so do its wrapped
+    /// data keys, without which its blobs are noise. The bytes are overwritten in the database's file, free pages and
     /// write-ahead log too. The ledger's rows stay: they hold ids and numbers alone. Again is no error.
     ///
     /// # Errors

@@ -5,15 +5,16 @@
 //! on. To shred is to destroy a tenant's data keys.
 
 use crate::blobs::{BlobId, Blobs, Pieces};
-use crate::crypt::{CHUNK_BYTES, DataKey, HEADER_BYTES, Header, MasterKey, Opener, Sealer};
+use crate::crypt::{CHUNK_BYTES, DataKey, HEADER_BYTES, Header, MasterKey, Masters, Opener, Sealer};
 use crate::error::{Error, Result};
 use crate::id::TenantId;
 use crate::secrets::{Secrets, WrappedKey};
 use bytes::{Bytes, BytesMut};
 use futures_util::stream;
 use futures_util::{Stream, StreamExt as _, TryStreamExt as _};
+use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// How often a new data key is tried when other processes make one too.
 const TRIES: usize = 8;
@@ -23,8 +24,7 @@ const TRIES: usize = 8;
 pub struct Vault {
     blobs: Blobs,
     secrets: Arc<dyn Secrets>,
-    /// The first wraps new data keys; the others open older ones.
-    masters: Arc<Vec<MasterKey>>,
+    masters: Arc<Masters>,
 }
 
 /// What [`Vault::put`] has stored.
@@ -39,7 +39,11 @@ pub struct Stored {
 impl Vault {
     /// A vault. `earlier` are master keys under which data keys may still be wrapped.
     pub fn new(blobs: Blobs, secrets: Arc<dyn Secrets>, current: MasterKey, earlier: Vec<MasterKey>) -> Self {
-        let masters = std::iter::once(current).chain(earlier).collect();
+        Self::over(blobs, secrets, Masters::of(current, earlier))
+    }
+
+    /// The same with master keys that may be in files.
+    pub fn over(blobs: Blobs, secrets: Arc<dyn Secrets>, masters: Masters) -> Self {
         Self { blobs, secrets, masters: Arc::new(masters) }
     }
 
@@ -104,7 +108,8 @@ impl Vault {
     /// # Errors
     /// `MasterKey`: one is wrapped by a master key that was not given; `Full`, `Unavailable`.
     pub async fn rewrap(&self) -> Result<usize> {
-        let current = self.current()?;
+        let masters = self.masters.keys();
+        let current = first(&masters)?;
         let mut rewrapped = 0;
         for old in self.secrets.data_keys(None).await? {
             if old.master == current.id() {
@@ -120,6 +125,42 @@ impl Vault {
             }
         }
         Ok(rewrapped)
+    }
+
+    /// Puts a new master key in force, wraps all data keys by it, deletes the one before, and returns how many data keys
+    /// there were. Processes that have the vault open go on: they read the files again when they have to. After a failure
+    /// both keys are kept, and the next call goes on.
+    ///
+    /// # Errors
+    /// `Conflict`: another process is at it, or the keys are in no file; as [`Vault::rewrap`].
+    pub async fn rotate_master(&self) -> Result<usize> {
+        let _lock = self.masters.lock()?;
+        self.masters.reload()?;
+        // What a run that was cut off has left.
+        self.rewrap().await?;
+        self.masters.forget_earlier()?;
+        self.masters.replace()?;
+        let rewrapped = self.rewrap().await?;
+        self.masters.forget_earlier()?;
+        Ok(rewrapped)
+    }
+
+    /// Deletes the tenant's blobs that are not among `named` and are older than `age`, and returns how many: what is left
+    /// when a process is killed between a blob and its entry. To be called with an age that no such moment reaches.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn remove_strays(&self, tenant: &TenantId, named: &[BlobId], age: Duration) -> Result<usize> {
+        let named: HashSet<BlobId> = named.iter().copied().collect();
+        let mut removed = 0;
+        for id in self.blobs.older(tenant, age).await?.into_iter().filter(|id| !named.contains(id)) {
+            match self.blobs.delete(tenant, id).await {
+                Ok(()) => removed += 1,
+                Err(Error::NotFound(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(removed)
     }
 
     /// Destroys the tenant's data keys, then deletes its blobs. When the first is done no copy of a blob, wherever it may
@@ -145,9 +186,12 @@ impl Vault {
         let mut tries = 1;
         loop {
             let version = self.secrets.next_data_key(tenant).await?;
-            let wrapped = self.current()?.wrap(&key, tenant, version, now_ms())?;
+            let wrapped = first(&self.masters.keys())?.wrap(&key, tenant, version, now_ms())?;
             match self.secrets.add_data_key(&wrapped).await {
-                Ok(()) => return Ok((version, key)),
+                Ok(()) => {
+                    self.follow(&wrapped, &key).await?;
+                    return Ok((version, key));
+                }
                 // Another process took the version, or the tenant is erased: then it stays so.
                 Err(Error::Conflict(_)) if tries < TRIES => tries += 1,
                 Err(error) => return Err(error),
@@ -155,15 +199,39 @@ impl Vault {
         }
     }
 
-    fn current(&self) -> Result<&MasterKey> {
-        self.masters.first().ok_or_else(|| Error::internal("invariant: a vault has a master key"))
+    /// Wraps a data key that was just added again if the master key was replaced meanwhile: who replaces it may have
+    /// listed the data keys before this one was there.
+    async fn follow(&self, added: &WrappedKey, key: &DataKey) -> Result<()> {
+        self.masters.reload()?;
+        let masters = self.masters.keys();
+        let current = first(&masters)?;
+        if current.id() == added.master {
+            return Ok(());
+        }
+        let new = current.wrap(key, &added.tenant, added.version, added.created_at_ms)?;
+        match self.secrets.rewrap_data_key(&new, &added.master).await {
+            Err(Error::Conflict(_) | Error::NotFound(_)) => Ok(()),
+            done => done,
+        }
     }
 
+    /// A master key that is not known may be a new one.
     fn unwrap(&self, key: &WrappedKey) -> Result<DataKey> {
-        let master = self.masters.iter().find(|master| master.id() == key.master);
+        let open = || {
+            let masters = self.masters.keys();
+            masters.iter().find(|master| master.id() == key.master).map(|master| master.unwrap(key))
+        };
+        if let Some(opened) = open() {
+            return opened;
+        }
+        self.masters.reload()?;
         let missing = || Error::MasterKey { tenant: key.tenant.to_string(), wanted: key.master.clone() };
-        master.ok_or_else(missing)?.unwrap(key)
+        open().ok_or_else(missing)?
     }
+}
+
+fn first(masters: &[MasterKey]) -> Result<&MasterKey> {
+    masters.first().ok_or_else(|| Error::internal("invariant: a vault has a master key"))
 }
 
 /// Encrypts a stream. A chunk takes some ten microseconds, so it may be done between two awaits.

@@ -11,6 +11,7 @@ mod prices;
 mod principal;
 mod report;
 mod tenants;
+mod vault;
 
 pub use keys::{KeyChange, KeyInfo, NewKey};
 pub use prices::PriceInfo;
@@ -19,6 +20,7 @@ pub use report::{AuditInfo, AuditPage, AuditVerdict, UsageInfo, UsageRequest};
 pub use tenants::{LimitsInfo, TenantChange, TenantInfo};
 
 use crate::Error;
+use crate::files::{FileSettings, Files};
 use crate::limits::Limiter;
 use desk::Metering;
 pub(crate) use desk::{Sale, Tab};
@@ -43,6 +45,7 @@ const DATABASE: &str = "orrery.db";
 pub struct Accounts {
     store: Arc<dyn Store>,
     keyring: Keyring,
+    files: Files,
     /// Who comes without a key, where keys are not asked for.
     anybody: Option<Principal>,
     limiter: Limiter,
@@ -74,10 +77,19 @@ impl Accounts {
     /// # Errors
     /// The database is of a later version, damaged or cannot be read; the disk is full.
     pub async fn open(data_dir: &Path, keys: Keys) -> Result<Opened, Error> {
+        Self::open_with(data_dir, keys, FileSettings::default()).await
+    }
+
+    /// The same with limits on files.
+    ///
+    /// # Errors
+    /// As [`Accounts::open`]; the vault's master key is missing, or others can read it.
+    pub async fn open_with(data_dir: &Path, keys: Keys, files: FileSettings) -> Result<Opened, Error> {
         std::fs::create_dir_all(data_dir).map_err(|error| Error::disk("cannot make the data folder", error))?;
         let store: Arc<dyn Store> = Arc::new(Database::open(&data_dir.join(DATABASE)).await?);
         let first_key = first::ensure(store.as_ref(), Some(data_dir)).await?;
-        let accounts = Self::over(store, keys).await?;
+        let files = Files::open(data_dir, store.clone(), files).await?;
+        let accounts = Self::over(store, keys, files).await?;
         Ok(Opened { accounts, first_key })
     }
 
@@ -96,13 +108,15 @@ impl Accounts {
     pub async fn ephemeral_with(keys: Keys) -> Result<(Arc<Self>, String), Error> {
         let store: Arc<dyn Store> = Arc::new(Memory::new());
         let key = first::ensure(store.as_ref(), None).await?.ok_or_else(|| Error::internal("a store was not new"))?;
-        Ok((Self::over(store, keys).await?, key))
+        let files = Files::ephemeral(store.clone())?;
+        Ok((Self::over(store, keys, files).await?, key))
     }
 
-    async fn over(store: Arc<dyn Store>, keys: Keys) -> Result<Arc<Self>, Error> {
+    async fn over(store: Arc<dyn Store>, keys: Keys, files: Files) -> Result<Arc<Self>, Error> {
         let mut accounts = Self {
             store,
             keyring: Keyring::default(),
+            files,
             anybody: None,
             limiter: Limiter::default(),
             metering: OnceLock::new(),
@@ -146,6 +160,11 @@ impl Accounts {
         if let Err(error) = self.keyring.note_used(self.store.as_ref()).await {
             tracing::warn!(%error, "cannot write down when keys were last used");
         }
+    }
+
+    /// The files of the tenants.
+    pub fn files(&self) -> &Files {
+        &self.files
     }
 
     /// Whether whoever comes may do everything, without a key.

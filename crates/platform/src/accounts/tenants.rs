@@ -114,7 +114,7 @@ impl Accounts {
         Ok(tenant.into())
     }
 
-    /// Erases what is known of a tenant; the ledger keeps ids and numbers. Again is no error.
+    /// Erases what is known of a tenant, its files included; the ledger keeps ids and numbers. Again is no error.
     ///
     /// # Errors
     /// `Forbidden`; `NotFound`; `Conflict`: it is the tenant of whoever asks, or the first one.
@@ -129,7 +129,8 @@ impl Accounts {
         }
         self.note(by, "tenant.erase", Some(&id), id.as_str(), Map::new()).await?;
         self.store.erase_tenant(&id, now_ms()).await?;
-        self.changed().await
+        self.changed().await?;
+        self.files.shred(&id).await
     }
 }
 

@@ -6,6 +6,9 @@ mod audit_verify;
 mod chat_completions;
 mod completions;
 mod detokenize;
+mod file;
+mod file_content;
+mod files;
 mod health;
 mod index;
 mod key;
@@ -47,6 +50,9 @@ pub fn router(app: App) -> Router {
         .routes(routes!(model::retrieve))
         .routes(routes!(tokenize::tokenize))
         .routes(routes!(detokenize::detokenize))
+        .routes(routes!(files::list, files::create))
+        .routes(routes!(file::retrieve, file::delete))
+        .routes(routes!(file_content::content))
         .routes(routes!(keys::list, keys::create))
         .routes(routes!(key::retrieve, key::change, key::revoke))
         .routes(routes!(tenants::list, tenants::create))

@@ -14,7 +14,6 @@ const KNOWN: &[&str] = &[
     "conversations",
     "embeddings",
     "evals",
-    "files",
     "fine_tuning",
     "images",
     "moderations",

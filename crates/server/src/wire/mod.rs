@@ -10,6 +10,7 @@ pub mod choices;
 pub mod completion;
 pub mod completion_logprobs;
 pub mod fields;
+pub mod files;
 pub mod generate;
 pub mod not_built;
 pub mod params;

@@ -14,6 +14,11 @@ const DOORS: &[(&str, &str, [bool; 4])] = &[
     ("post", "/v1/completions", [true, true, true, true]),
     ("post", "/tokenize", [true, true, true, true]),
     ("post", "/detokenize", [true, true, true, true]),
+    ("get", "/v1/files", [true, true, true, false]),
+    ("post", "/v1/files", [true, true, true, false]),
+    ("get", "/v1/files/{id}", [true, true, true, false]),
+    ("delete", "/v1/files/{id}", [true, true, true, false]),
+    ("get", "/v1/files/{id}/content", [true, true, true, false]),
     ("get", "/v1/keys", [true, true, false, false]),
     ("post", "/v1/keys", [true, true, false, false]),
     ("get", "/v1/keys/{id}", [true, true, false, false]),
@@ -92,7 +97,7 @@ async fn without_a_good_key_nothing_but_the_open_routes_answers() {
     for (method, path) in OPEN {
         assert_eq!(send(&server, None, method, path).await.status, 200, "{path}");
     }
-    for path in ["/nothing", "/v1/files", "/v1/models/", "/v1", "/v1/chat/completions/x"] {
+    for path in ["/nothing", "/v1/batches", "/v1/models/", "/v1", "/v1/chat/completions/x"] {
         check_error(&send(&server, None, "get", path).await, 401, Some("invalid_api_key"), None);
     }
 }

@@ -11,6 +11,7 @@ mod dashboard;
 mod detokenize;
 mod disconnects;
 mod engine;
+mod files;
 mod health;
 mod index;
 mod limits;

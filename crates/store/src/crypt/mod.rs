@@ -4,10 +4,12 @@
 //! and never printed.
 
 mod master;
+mod masters;
 mod stream;
 
 use crate::error::{Error, Result};
 pub use master::MasterKey;
+pub use masters::Masters;
 use ring::rand::{SecureRandom as _, SystemRandom};
 use std::fmt;
 pub(crate) use stream::{CHUNK_BYTES, HEADER_BYTES, Header, Opener, Sealer};

@@ -4,6 +4,7 @@
 //! what only SQLite knows stands in this file and in `sqlite.rs`.
 
 mod audit;
+mod files;
 mod jobs;
 mod keys;
 mod ledger;

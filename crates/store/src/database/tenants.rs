@@ -83,6 +83,8 @@ impl Tenants for Database {
             Ok(()) => {
                 let keys = sqlx::query("DELETE FROM keys WHERE tenant = $1").bind(id.as_str());
                 keys.execute(&mut *tx).await.map_err(failed(DOING))?;
+                let files = sqlx::query("DELETE FROM files WHERE tenant = $1").bind(id.as_str());
+                files.execute(&mut *tx).await.map_err(failed(DOING))?;
                 shred(&mut tx, id, at_ms).await?;
                 super::jobs::erase(&mut tx, id).await?;
                 super::registry::erase(&mut tx, id).await?;

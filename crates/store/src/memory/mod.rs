@@ -2,6 +2,7 @@
 //! the store, here and in other crates.
 
 mod audit;
+mod files;
 mod jobs;
 mod ledger;
 mod registry;
@@ -10,7 +11,8 @@ mod secrets;
 use crate::audit::AuditRow;
 use crate::changes::Changes;
 use crate::error::{Error, Result};
-use crate::id::{JobId, KeyId, TenantId};
+use crate::files::StoredFile;
+use crate::id::{FileId, JobId, KeyId, TenantId};
 use crate::keys::{Key, Keys, taken_key, unknown_key};
 use crate::ledger::UsageRow;
 use crate::prices::{Price, Prices, unknown_price};
@@ -36,6 +38,7 @@ struct State {
     prices: BTreeMap<String, Price>,
     usage: BTreeMap<String, UsageRow>,
     audit: Vec<AuditRow>,
+    files: BTreeMap<FileId, StoredFile>,
     jobs: BTreeMap<JobId, jobs::Kept>,
     versions: Vec<ModelVersion>,
     /// Every setting, in order.
@@ -129,6 +132,7 @@ impl Tenants for Memory {
         state.versions.retain(|version| version.tenant != *id);
         state.aliases.retain(|alias| alias.tenant != *id);
         state.keys.retain(|_, key| key.tenant != *id);
+        state.files.retain(|_, file| file.tenant != *id);
         state.changes += 1;
         Ok(())
     }

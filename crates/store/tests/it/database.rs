@@ -3,8 +3,8 @@
 use crate::conformance::secrets::wrapped;
 use crate::conformance::{key, key_id, row, tenant, tenant_id};
 use orrery_store::{
-    Audit as _, AuditVerdict, Changes as _, Database, Error, Key, Keys as _, Ledger as _, Price, Prices as _,
-    SCHEMA_VERSION, Secrets as _, Tenants as _, UsageQuery,
+    Audit as _, AuditVerdict, Changes as _, Database, Error, Files as _, Jobs as _, Key, Keys as _, Ledger as _, Price,
+    Prices as _, Registry as _, SCHEMA_VERSION, Secrets as _, Tenants as _, UsageQuery,
 };
 use sqlx::Connection as _;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
@@ -88,6 +88,9 @@ async fn earlier_versions_are_brought_up_to_date() {
         // What came later works, and a second opening changes nothing.
         database.append_audit(&crate::conformance::audit::entry("a", None)).await.expect("appended");
         database.add_data_key(&wrapped("default", 1)).await.expect("added");
+        database.create_file(&crate::conformance::files::file("file-a", "default", 1), 10).await.expect("added");
+        database.create_job(&crate::conformance::jobs::job("job_a", "default", 1)).await.expect("added");
+        database.publish_version(&crate::conformance::registry::version("default", "m")).await.expect("added");
         database.close().await;
         let database = Database::open(&path).await.expect("opened");
         assert!(matches!(database.verify_audit().await, Ok(AuditVerdict::Intact(head)) if head.rows == 1));
@@ -185,6 +188,9 @@ async fn what_is_erased_is_in_no_file() {
     let mut named = key("key_gone", "ten_gone", 1);
     named.name = "key of zebra-canary-7391".into();
     database.create_key(&named).await.expect("created");
+    let mut file = crate::conformance::files::file("file-gone", "ten_gone", 1);
+    file.name = "report of zebra-canary-7391.csv".into();
+    database.create_file(&file, 10).await.expect("created");
     let mut secret = wrapped("ten_gone", 1);
     secret.wrapped = b"wrapped-canary".to_vec();
     let in_hex = "777261707065642d63616e617279";

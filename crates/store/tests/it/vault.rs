@@ -3,7 +3,7 @@
 use crate::conformance::{not_found, tenant, tenant_id};
 use bytes::Bytes;
 use futures_util::{Stream, TryStreamExt as _, stream};
-use orrery_store::{BlobId, Blobs, Error, MasterKey, Memory, Result, Secrets as _, Tenants as _, Vault};
+use orrery_store::{BlobId, Blobs, Error, MasterKey, Masters, Memory, Result, Secrets as _, Tenants as _, Vault};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -222,4 +222,66 @@ async fn a_master_key_is_kept_in_a_private_file() {
     std::fs::write(&path, "00ff").expect("written");
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).expect("closed");
     assert!(matches!(MasterKey::load(&path), Err(Error::BadInput(message)) if message.contains("64 hex")));
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_master_key_in_a_file_is_replaced_while_others_use_it() {
+    let folder = tempfile::tempdir().expect("folder");
+    let (path, memory, blobs) = (folder.path().join("vault.key"), memory().await, Blobs::in_memory());
+    let open = || Vault::over(blobs.clone(), memory.clone(), Masters::open_or_create(&path).expect("keys"));
+    let (server, command) = (open(), open());
+    let a = tenant_id("ten_a");
+    let stored = server.put(&a, pieces(b"content", 5)).await.expect("stored");
+    let before = std::fs::read_to_string(&path).expect("read");
+    assert_eq!(command.rotate_master().await.expect("replaced"), 1);
+    assert_ne!(std::fs::read_to_string(&path).expect("read"), before);
+    // The one before is gone, and the server finds the new one by itself, to read and to make data keys.
+    let mut names: Vec<_> =
+        files(folder.path()).into_iter().filter_map(|path| path.file_name()?.to_str().map(str::to_owned)).collect();
+    names.sort();
+    assert_eq!(names, ["vault.key", "vault.key.lock"]);
+    assert_eq!(read(&server, "ten_a", stored.id).await.expect("read"), b"content");
+    let stale = open();
+    command.rotate_master().await.expect("replaced");
+    let new = stale.put(&tenant_id("ten_b"), pieces(b"b", 1)).await.expect("stored");
+    let masters: std::collections::BTreeSet<String> =
+        memory.data_keys(None).await.expect("listed").into_iter().map(|key| key.master).collect();
+    let current = MasterKey::load(&path).expect("loaded");
+    assert_eq!(masters.into_iter().collect::<Vec<_>>(), [current.id()]);
+    assert_eq!(read(&command, "ten_b", new.id).await.expect("read"), b"b");
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_replacement_that_was_cut_off_goes_on() {
+    let folder = tempfile::tempdir().expect("folder");
+    let (path, memory, blobs) = (folder.path().join("vault.key"), memory().await, Blobs::in_memory());
+    let open = || Vault::over(blobs.clone(), memory.clone(), Masters::open_or_create(&path).expect("keys"));
+    let a = tenant_id("ten_a");
+    let stored = open().put(&a, pieces(b"content", 5)).await.expect("stored");
+    memory.set_unavailable(true);
+    assert!(matches!(open().rotate_master().await, Err(Error::Unavailable(_))));
+    memory.set_unavailable(false);
+    // Cut off after the new key is in force, with the data keys still wrapped by the old one.
+    std::fs::copy(&path, folder.path().join("vault.key.old")).expect("kept");
+    std::fs::remove_file(&path).expect("removed");
+    MasterKey::random().expect("key").save_new(&path).expect("in force");
+    assert_eq!(read(&open(), "ten_a", stored.id).await.expect("read"), b"content");
+    open().rotate_master().await.expect("replaced");
+    assert!(!folder.path().join("vault.key.old").exists());
+    assert_eq!(read(&open(), "ten_a", stored.id).await.expect("read"), b"content");
+}
+
+#[tokio::test]
+async fn strays_are_removed_once_they_are_old() {
+    let folder = tempfile::tempdir().expect("folder");
+    let vault = vault(&Blobs::local(folder.path()).expect("blobs"), &memory().await);
+    let a = tenant_id("ten_a");
+    let named = vault.put(&a, pieces(b"named", 5)).await.expect("stored");
+    let stray = vault.put(&a, pieces(b"stray", 5)).await.expect("stored");
+    assert_eq!(vault.remove_strays(&a, &[named.id], Duration::from_secs(3_600)).await.expect("swept"), 0);
+    assert_eq!(vault.remove_strays(&a, &[named.id], Duration::ZERO).await.expect("swept"), 1);
+    not_found(read(&vault, "ten_a", stray.id).await);
+    assert_eq!(read(&vault, "ten_a", named.id).await.expect("read"), b"named");
 }

@@ -5,10 +5,11 @@ use futures_util::stream::{self, BoxStream, StreamExt};
 use orrery_platform::accounts::Keys;
 use orrery_platform::chat::{Logprob, PromptToken, TokenLogprobs};
 use orrery_platform::{
-    Accounts, ChatMessage, ChatRequest, CompletionRequest, Error, Event, FinishReason, Generate, ModelInfo, ModelState,
-    ModelStats, Principal, Prompt, Timings, Usage,
+    Accounts, ChatMessage, ChatRequest, CompletionRequest, Error, Event, FileSettings, FinishReason, Generate,
+    ModelInfo, ModelState, ModelStats, Principal, Prompt, Timings, Usage,
 };
 use orrery_server::backend::{Backend, Running};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -50,6 +51,17 @@ impl Scripted {
 
     pub async fn asking(keys: Keys) -> Self {
         let (accounts, key) = Accounts::ephemeral_with(keys).await.expect("accounts");
+        Self::over(accounts, key)
+    }
+
+    /// With accounts in a data folder, new or not.
+    pub async fn in_folder(data: &Path, files: FileSettings) -> Self {
+        let opened = Accounts::open_with(data, Keys::Asked, files).await.expect("accounts");
+        let key = Accounts::first_key(data).expect("read").expect("a first key");
+        Self::over(opened.accounts, key)
+    }
+
+    fn over(accounts: Arc<Accounts>, key: String) -> Self {
         Self {
             accounts,
             key,

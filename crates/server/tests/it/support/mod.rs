@@ -7,10 +7,12 @@ pub mod tls;
 pub use backend::Scripted;
 pub use client::{Connection, Response};
 
+use orrery_platform::FileSettings;
 use orrery_platform::accounts::Keys;
 use orrery_server::{Listener, Settings, Tls};
 use serde_json::Value;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -43,6 +45,11 @@ impl Server {
     /// A server that asks for no keys.
     pub async fn without_keys() -> Self {
         Self::behind(Scripted::asking(Keys::NotAsked).await, Settings::default(), None).await
+    }
+
+    /// A server whose accounts are in a data folder.
+    pub async fn in_folder(data: &Path, files: FileSettings) -> Self {
+        Self::behind(Scripted::in_folder(data, files).await, Settings::default(), None).await
     }
 
     async fn behind(backend: Scripted, settings: Settings, tls: Option<Tls>) -> Self {
@@ -88,6 +95,16 @@ impl Server {
         self.post_bytes(path, body.to_string().as_bytes()).await
     }
 
+    pub async fn delete(&self, path: &str) -> Response {
+        self.connect().await.request("DELETE", path, &[], b"").await
+    }
+
+    /// Uploads a file for the purpose `batch`.
+    pub async fn upload(&self, filename: &str, content: &[u8]) -> Response {
+        let (content_type, body) = form(&[("purpose", None, b"batch"), ("file", Some(filename), content)]);
+        self.connect().await.request("POST", "/v1/files", &[("content-type", &content_type)], &body).await
+    }
+
     pub async fn post_bytes(&self, path: &str, body: &[u8]) -> Response {
         self.connect().await.request("POST", path, &[("content-type", "application/json")], body).await
     }
@@ -126,4 +143,18 @@ pub fn check_error(response: &Response, status: u16, code: Option<&str>, param: 
     assert_eq!(error["param"].as_str(), param, "{error}");
     assert_eq!(error.as_object().map(serde_json::Map::len), Some(4), "{error}");
     error
+}
+
+/// A form of parts: name, filename, content; with its content type.
+pub fn form(parts: &[(&str, Option<&str>, &[u8])]) -> (String, Vec<u8>) {
+    let mut body = Vec::new();
+    for (name, filename, content) in parts {
+        let filename = filename.map_or_else(String::new, |filename| format!("; filename=\"{filename}\""));
+        let head = format!("--bOuNd\r\nContent-Disposition: form-data; name=\"{name}\"{filename}\r\n\r\n");
+        body.extend_from_slice(head.as_bytes());
+        body.extend_from_slice(content);
+        body.extend_from_slice(b"\r\n");
+    }
+    body.extend_from_slice(b"--bOuNd--\r\n");
+    ("multipart/form-data; boundary=bOuNd".into(), body)
 }

@@ -7,7 +7,7 @@ fn job_id(text: &str) -> JobId {
     text.parse().expect("id")
 }
 
-fn job(id: &str, tenant: &str, created_at_ms: i64) -> Job {
+pub fn job(id: &str, tenant: &str, created_at_ms: i64) -> Job {
     Job::new(job_id(id), tenant_id(tenant), key_id("key_a"), format!("{{\"name\":\"{id}\"}}"), created_at_ms)
 }
 

@@ -3,11 +3,12 @@
 
 pub mod audit;
 mod changes;
-mod jobs;
+pub mod files;
+pub mod jobs;
 mod keys;
 mod ledger;
 mod prices;
-mod registry;
+pub mod registry;
 pub mod secrets;
 mod tenants;
 

@@ -3,7 +3,7 @@
 use super::{bad_input, conflict, key_id, not_found, on_all, tenant, tenant_id};
 use orrery_store::{Alias, ModelVersion, Route, Store, check_model_name};
 
-fn version(tenant: &str, name: &str) -> ModelVersion {
+pub fn version(tenant: &str, name: &str) -> ModelVersion {
     ModelVersion {
         tenant: tenant_id(tenant),
         name: name.into(),
