@@ -21,9 +21,11 @@ pub enum FileKind {
     Upload,
     /// A request and its answer, which the tenant wants kept for a while.
     Retained,
+    /// A part of a model that the tenant made or brought.
+    Artefact,
 }
 
-names!(FileKind, "kind of file", Upload = "upload", Retained = "retained");
+names!(FileKind, "kind of file", Upload = "upload", Retained = "retained", Artefact = "artefact");
 
 /// One file. Its content is a blob of its own, which no other file shares.
 #[derive(Debug, Clone, PartialEq, Eq)]

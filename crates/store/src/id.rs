@@ -1,4 +1,4 @@
-//! Ids of tenants, keys and files: short texts that are safe in paths, URLs, logs and SQL.
+//! Ids of tenants, keys, files and jobs: short texts that are safe in paths, URLs, logs and SQL.
 
 use crate::error::{Error, Result};
 use ring::rand::{SecureRandom as _, SystemRandom};
@@ -24,6 +24,21 @@ pub struct KeyId(String);
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct FileId(String);
+
+/// A job's id: `job_` and 16 random letters and digits.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct JobId(String);
+
+impl JobId {
+    /// A new random id.
+    ///
+    /// # Errors
+    /// [`Error::Internal`]: the system gives no random numbers.
+    pub fn random() -> Result<Self> {
+        Ok(Self(format!("job_{}", random_chars()?)))
+    }
+}
 
 impl TenantId {
     /// The id of the first tenant, which exists from the first start on.
@@ -107,6 +122,7 @@ macro_rules! id {
 id!(TenantId, "tenant");
 id!(KeyId, "key");
 id!(FileId, "file");
+id!(JobId, "job");
 
 fn check(text: &str, what: &str) -> Result<()> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';

@@ -17,11 +17,13 @@ mod database;
 mod error;
 mod files;
 mod id;
+mod jobs;
 mod keys;
 mod ledger;
 mod memory;
 mod names;
 mod prices;
+mod registry;
 mod secrets;
 mod tenants;
 mod vault;
@@ -35,13 +37,18 @@ pub use crypt::{MasterKey, Masters};
 pub use database::{Database, SCHEMA_VERSION};
 pub use error::{Error, Result};
 pub use files::{FILE_NAME_BYTES_MAX, FILE_ROWS_MAX, FileKind, FileQuery, Files, StoredFile};
-pub use id::{FileId, ID_BYTES_MAX, KeyId, TenantId};
+pub use id::{FileId, ID_BYTES_MAX, JobId, KeyId, TenantId};
+pub use jobs::{
+    EVENT_BYTES_MAX, JOB_EVENTS_MAX, JOB_ROWS_MAX, JOB_TEXT_BYTES_MAX, Job, JobEnd, JobEvent, JobQuery, JobStatus,
+    Jobs, Lease, LeaseRequest,
+};
 pub use keys::{Key, Keys, Role};
 pub use ledger::{
     APPEND_ROWS_MAX, DAY_MS, GroupBy, Ledger, Outcome, Spent, USAGE_GROUPS_MAX, UsageQuery, UsageRow, UsageSum,
 };
 pub use memory::Memory;
 pub use prices::{MODEL_BYTES_MAX, PRICE_NANO_MAX, Price, Prices};
+pub use registry::{Alias, MANIFEST_BYTES_MAX, MODEL_NAME_BYTES_MAX, ModelVersion, Registry, Route, check_model_name};
 pub use secrets::{Secrets, WrappedKey};
 pub use tenants::{
     COUNT_MAX, Limits, NAME_BYTES_MAX, Redaction, RedactionMode, Tenant, Tenants, WEIGHT_DEFAULT, WEIGHT_MAX,
@@ -50,6 +57,6 @@ pub use tenants::{
 pub use vault::{Stored, Vault};
 
 /// All concerns of metadata. An `Arc<dyn Store>` turns into an `Arc<dyn Keys>` or another one by itself.
-pub trait Store: Tenants + Keys + Prices + Ledger + Audit + Secrets + Files + Changes {}
+pub trait Store: Tenants + Keys + Prices + Ledger + Audit + Secrets + Files + Jobs + Registry + Changes {}
 
-impl<T: Tenants + Keys + Prices + Ledger + Audit + Secrets + Files + Changes> Store for T {}
+impl<T: Tenants + Keys + Prices + Ledger + Audit + Secrets + Files + Jobs + Registry + Changes> Store for T {}

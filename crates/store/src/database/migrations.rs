@@ -10,8 +10,12 @@ use sqlx::sqlite::SqliteConnection;
 use std::path::Path;
 
 /// The schema, one step for each version.
-const STEPS: &[&str] =
-    &[include_str!("schema/0001.sql"), include_str!("schema/0002.sql"), include_str!("schema/0003.sql")];
+const STEPS: &[&str] = &[
+    include_str!("schema/0001.sql"),
+    include_str!("schema/0002.sql"),
+    include_str!("schema/0003.sql"),
+    include_str!("schema/0004.sql"),
+];
 /// The version that this program writes, and the newest that it reads.
 pub const SCHEMA_VERSION: i64 = STEPS.len() as i64;
 

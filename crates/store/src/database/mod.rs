@@ -5,10 +5,12 @@
 
 mod audit;
 mod files;
+mod jobs;
 mod keys;
 mod ledger;
 mod migrations;
 mod prices;
+mod registry;
 mod secrets;
 mod sqlite;
 mod tenants;

@@ -86,6 +86,8 @@ impl Tenants for Database {
                 let files = sqlx::query("DELETE FROM files WHERE tenant = $1").bind(id.as_str());
                 files.execute(&mut *tx).await.map_err(failed(DOING))?;
                 shred(&mut tx, id, at_ms).await?;
+                super::jobs::erase(&mut tx, id).await?;
+                super::registry::erase(&mut tx, id).await?;
                 let erase = sqlx::query(ERASE).bind(id.as_str()).bind(at_ms);
                 erase.execute(&mut *tx).await.map_err(failed(DOING))?;
                 commit_change(tx, DOING).await?;

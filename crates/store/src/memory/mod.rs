@@ -3,17 +3,20 @@
 
 mod audit;
 mod files;
+mod jobs;
 mod ledger;
+mod registry;
 mod secrets;
 
 use crate::audit::AuditRow;
 use crate::changes::Changes;
 use crate::error::{Error, Result};
 use crate::files::StoredFile;
-use crate::id::{FileId, KeyId, TenantId};
+use crate::id::{FileId, JobId, KeyId, TenantId};
 use crate::keys::{Key, Keys, taken_key, unknown_key};
 use crate::ledger::UsageRow;
 use crate::prices::{Price, Prices, unknown_price};
+use crate::registry::{Alias, ModelVersion};
 use crate::secrets::WrappedKey;
 use crate::tenants::{Limits, Tenant, Tenants, erased_tenant, taken_tenant, unknown_tenant};
 use async_trait::async_trait;
@@ -36,6 +39,10 @@ struct State {
     usage: BTreeMap<String, UsageRow>,
     audit: Vec<AuditRow>,
     files: BTreeMap<FileId, StoredFile>,
+    jobs: BTreeMap<JobId, jobs::Kept>,
+    versions: Vec<ModelVersion>,
+    /// Every setting, in order.
+    aliases: Vec<Alias>,
     /// By tenant and version; `None` is shredded.
     data_keys: BTreeMap<(TenantId, u32), Option<WrappedKey>>,
 }
@@ -121,6 +128,9 @@ impl Tenants for Memory {
             Err(error) => return Err(error),
         }
         state.shred(id);
+        state.jobs.retain(|_, kept| kept.tenant() != id);
+        state.versions.retain(|version| version.tenant != *id);
+        state.aliases.retain(|alias| alias.tenant != *id);
         state.keys.retain(|_, key| key.tenant != *id);
         state.files.retain(|_, file| file.tenant != *id);
         state.changes += 1;

@@ -3,8 +3,8 @@
 use crate::conformance::secrets::wrapped;
 use crate::conformance::{key, key_id, row, tenant, tenant_id};
 use orrery_store::{
-    Audit as _, AuditVerdict, Changes as _, Database, Error, Files as _, Key, Keys as _, Ledger as _, Price,
-    Prices as _, SCHEMA_VERSION, Secrets as _, Tenants as _, UsageQuery,
+    Audit as _, AuditVerdict, Changes as _, Database, Error, Files as _, Jobs as _, Key, Keys as _, Ledger as _, Price,
+    Prices as _, Registry as _, SCHEMA_VERSION, Secrets as _, Tenants as _, UsageQuery,
 };
 use sqlx::Connection as _;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
@@ -89,6 +89,8 @@ async fn earlier_versions_are_brought_up_to_date() {
         database.append_audit(&crate::conformance::audit::entry("a", None)).await.expect("appended");
         database.add_data_key(&wrapped("default", 1)).await.expect("added");
         database.create_file(&crate::conformance::files::file("file-a", "default", 1), 10).await.expect("added");
+        database.create_job(&crate::conformance::jobs::job("job_a", "default", 1)).await.expect("added");
+        database.publish_version(&crate::conformance::registry::version("default", "m")).await.expect("added");
         database.close().await;
         let database = Database::open(&path).await.expect("opened");
         assert!(matches!(database.verify_audit().await, Ok(AuditVerdict::Intact(head)) if head.rows == 1));

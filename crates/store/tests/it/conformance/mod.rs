@@ -4,9 +4,11 @@
 pub mod audit;
 mod changes;
 pub mod files;
+pub mod jobs;
 mod keys;
 mod ledger;
 mod prices;
+pub mod registry;
 pub mod secrets;
 mod tenants;
 
