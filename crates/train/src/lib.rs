@@ -10,6 +10,7 @@
 pub mod data;
 mod dataset;
 mod error;
+pub mod metrics;
 pub mod onnx;
 pub mod prepare;
 mod task;
