@@ -36,7 +36,8 @@ pub(super) fn read(mut source: impl Read, settings: &ReadSettings) -> Result<Tab
     let Some(first) = records.next()? else {
         return Err(Error::BadData("the file has no rows".to_owned()));
     };
-    let cells = first.iter().enumerate().map(|(index, cell)| utf8(cell, index, 0, 1, "")).collect::<Result<Vec<_>>>()?;
+    let cells =
+        first.iter().enumerate().map(|(index, cell)| utf8(cell, index, 0, 1, "")).collect::<Result<Vec<_>>>()?;
     if settings.header.unwrap_or_else(|| is_header(&cells)) {
         cells.iter().try_for_each(|name| table.add_column(name).map(|_| ()))?;
     } else {

@@ -6,6 +6,7 @@
 mod csv;
 mod dates;
 mod infer;
+mod pictures;
 mod raw;
 mod table;
 
@@ -15,8 +16,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
 
-pub use dates::{DateFormat, DateParts};
 pub(crate) use dates::place;
+pub use dates::{DateFormat, DateParts};
+pub use pictures::Pictures;
+pub(crate) use pictures::sorted_classes;
 pub(crate) use raw::MISSING_WORDS;
 pub use table::{Column, Strings, Table, Values};
 

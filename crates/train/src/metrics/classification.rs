@@ -109,8 +109,7 @@ pub(super) fn scores(truth: &[u32], probabilities: &Matrix) -> Result<ClassScore
         let is_class: Vec<bool> = truth.iter().map(|&truth| truth as usize == class).collect();
         if is_finite { curves::roc_auc(&is_class, &scores) } else { None }
     };
-    let per_class: Vec<ClassScore> =
-        (0..classes).map(|class| class_score(&confusion, class, auc(class))).collect();
+    let per_class: Vec<ClassScore> = (0..classes).map(|class| class_score(&confusion, class, auc(class))).collect();
     let means = |score: &dyn Fn(&ClassScore) -> f64| averages(&confusion, &per_class, score);
     Ok(ClassScores {
         rows: truth.len(),
@@ -163,11 +162,7 @@ fn balanced_accuracy(per_class: &[ClassScore]) -> Option<f64> {
     (!recalls.is_empty()).then(|| sum(recalls.iter().copied()) / recalls.len() as f64)
 }
 
-fn averages(
-    confusion: &[Vec<u64>],
-    per_class: &[ClassScore],
-    score: &dyn Fn(&ClassScore) -> f64,
-) -> Option<Averages> {
+fn averages(confusion: &[Vec<u64>], per_class: &[ClassScore], score: &dyn Fn(&ClassScore) -> f64) -> Option<Averages> {
     let rows: u64 = per_class.iter().map(|class| class.support).sum();
     let is_there = |class: &usize| per_class[*class].support > 0 || confusion.iter().any(|row| row[*class] > 0);
     let there: Vec<&ClassScore> = (0..per_class.len()).filter(is_there).map(|class| &per_class[class]).collect();

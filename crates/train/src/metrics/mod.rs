@@ -154,10 +154,7 @@ impl Metric {
 
     /// Whether more is better.
     pub fn is_higher_better(self) -> bool {
-        !matches!(
-            self,
-            Metric::LogLoss | Metric::Mae | Metric::Mse | Metric::Rmse | Metric::Mape | Metric::Smape
-        )
+        !matches!(self, Metric::LogLoss | Metric::Mae | Metric::Mse | Metric::Rmse | Metric::Mape | Metric::Smape)
     }
 
     /// Whether `new` is better than `old`. A number is better than none (`None` or NaN).

@@ -52,11 +52,7 @@ pub fn split(rows: &[usize], settings: &SplitSettings, order: Order<'_>) -> Resu
         }
         part
     };
-    Ok(Split {
-        train: part(0, train),
-        validation: part(train, validation),
-        test: part(train + validation, test),
-    })
+    Ok(Split { train: part(0, train), validation: part(train, validation), test: part(train + validation, test) })
 }
 
 fn draw(rows: &[usize], seed: u64, order: Order<'_>) -> Vec<usize> {

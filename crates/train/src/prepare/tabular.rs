@@ -302,8 +302,7 @@ impl Number {
 }
 
 impl Part {
-    const ALL: [Part; 7] =
-        [Part::Year, Part::Month, Part::Day, Part::Weekday, Part::Days, Part::Hour, Part::Minute];
+    const ALL: [Part; 7] = [Part::Year, Part::Month, Part::Day, Part::Weekday, Part::Days, Part::Hour, Part::Minute];
 
     /// Those that dates of a format have.
     pub(super) fn of(format: DateFormat) -> impl Iterator<Item = Part> {

@@ -165,7 +165,8 @@ fn export_date(graph: &mut Graph, column: &str, format: DateFormat) -> Value {
 /// Year, month, day, hour, minute and second, double `[batch, 6]`; any numbers where the text is no date.
 fn export_digits(graph: &mut Graph, input: &Value, format: DateFormat) -> Value {
     let pattern = format.pattern();
-    let example: String = pattern.chars().map(|letter| if place(letter as u8).is_some() { '1' } else { letter }).collect();
+    let example: String =
+        pattern.chars().map(|letter| if place(letter as u8).is_some() { '1' } else { letter }).collect();
     let example = graph.texts(&[1, 1], &[example]);
     let longer = graph.node("Concat", &[input, &example], &[("axis", Setting::Int(0))]);
     let cut = [

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::settings::{Normalisation, Roles, Settings};
 use super::statistics;
-use crate::data::{Column, Table, Values, bad_cell, quoted};
+use crate::data::{Column, Pictures, Table, Values, bad_cell, quoted, sorted_classes};
 use crate::onnx::{Dim, Element, Graph, Setting, Value};
 use crate::{Error, Matrix, Result, Target, Task};
 
@@ -17,8 +17,23 @@ const CLASSES_MAX: usize = 10_000;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum TargetPlan {
-    Classes { column: String, classes: Vec<String> },
-    Number { column: String, offset: f64, scale: f64 },
+    Classes {
+        column: String,
+        classes: Vec<String>,
+    },
+    /// Of pictures.
+    Folders {
+        classes: Vec<String>,
+    },
+    Number {
+        column: String,
+        offset: f64,
+        scale: f64,
+    },
+    /// Of a series, which itself knows more.
+    Forecast {
+        column: String,
+    },
 }
 
 /// The column that `roles` name.
@@ -41,15 +56,12 @@ pub(super) fn names(table: &Table) -> String {
     if more == 0 { names.join(", ") } else { format!("{} and {more} more", names.join(", ")) }
 }
 
-/// The class of each row; any number where the target is missing. `None` if the task is no classification.
-pub(super) fn classes_of_rows(table: &Table, task: Task, roles: &Roles) -> Result<Option<Vec<u32>>> {
-    if !task.is_classification() {
-        return Ok(None);
-    }
+/// The class of each row; any number where the target is missing.
+pub(super) fn classes_of_rows(table: &Table, task: Task, roles: &Roles) -> Result<Vec<u32>> {
     let column = column(table, task, roles)?;
     let numbers = numbered(&classes(column)?);
     let class = |row| numbers.get(&column.values.text(row)).copied().unwrap_or_default();
-    Ok(Some((0..table.rows()).map(class).collect()))
+    Ok((0..table.rows()).map(class).collect())
 }
 
 /// The different values of a column: by size if all are numbers, else by name.
@@ -58,7 +70,7 @@ fn classes(column: &Column) -> Result<Vec<String>> {
         Values::Category(strings) | Values::Text(strings) => strings.levels().iter().cloned().collect(),
         values => (0..values.len()).map(|row| values.text(row)).filter(|text| !text.is_empty()).collect(),
     };
-    let mut classes: Vec<String> = texts.into_iter().collect();
+    let classes = sorted_classes(texts);
     if classes.len() < 2 || classes.len() > CLASSES_MAX {
         let message = format!(
             "column {} has {} different values; a classification needs 2 to {CLASSES_MAX}",
@@ -66,12 +78,6 @@ fn classes(column: &Column) -> Result<Vec<String>> {
             classes.len()
         );
         return Err(Error::BadSpec { field: "target".to_owned(), message });
-    }
-    let numbers: Option<Vec<f64>> = classes.iter().map(|class| class.parse().ok()).collect();
-    if let Some(numbers) = numbers {
-        let mut pairs: Vec<(f64, String)> = numbers.into_iter().zip(classes).collect();
-        pairs.sort_by(|one, other| one.0.total_cmp(&other.0));
-        classes = pairs.into_iter().map(|(_, class)| class).collect();
     }
     Ok(classes)
 }
@@ -89,10 +95,24 @@ impl TargetPlan {
             return Ok(TargetPlan::Classes { column: name, classes: classes(column)? });
         }
         if !matches!(column.values, Values::Number(_)) {
-            let message = format!("column {} has no numbers; a regression needs them", quoted(&name));
+            let message = format!("column {} has no numbers; a {} needs them", quoted(&name), task.name());
             return Err(Error::BadSpec { field: "target".to_owned(), message });
         }
+        if task == Task::TimeSeriesForecasting {
+            return Ok(TargetPlan::Forecast { column: name });
+        }
         Ok(TargetPlan::Number { column: name, offset: 0.0, scale: 1.0 })
+    }
+
+    /// The classes of pictures.
+    pub(super) fn of_pictures(pictures: &Pictures) -> Result<TargetPlan> {
+        let classes = pictures.classes().to_vec();
+        if classes.len() < 2 || classes.len() > CLASSES_MAX {
+            let count = classes.len();
+            let message = format!("the pictures are of {count} classes; a classification needs 2 to {CLASSES_MAX}");
+            return Err(Error::BadData(message));
+        }
+        Ok(TargetPlan::Folders { classes })
     }
 
     /// Finds a regression's scale.
@@ -114,21 +134,24 @@ impl TargetPlan {
 
     pub(super) fn column(&self) -> &str {
         match self {
-            TargetPlan::Classes { column, .. } | TargetPlan::Number { column, .. } => column,
+            TargetPlan::Classes { column, .. }
+            | TargetPlan::Number { column, .. }
+            | TargetPlan::Forecast { column } => column,
+            TargetPlan::Folders { .. } => "class",
         }
     }
 
     pub(super) fn classes(&self) -> &[String] {
         match self {
-            TargetPlan::Classes { classes, .. } => classes,
-            TargetPlan::Number { .. } => &[],
+            TargetPlan::Classes { classes, .. } | TargetPlan::Folders { classes } => classes,
+            TargetPlan::Number { .. } | TargetPlan::Forecast { .. } => &[],
         }
     }
 
     pub(super) fn scale(&self) -> (f64, f64) {
         match self {
-            TargetPlan::Classes { .. } => (0.0, 1.0),
             TargetPlan::Number { offset, scale, .. } => (*offset, *scale),
+            _ => (0.0, 1.0),
         }
     }
 
@@ -145,12 +168,33 @@ impl TargetPlan {
                 let values = numbers.iter().map(|number| (number - offset) / scale).collect();
                 Ok(Target::Numbers(Matrix { rows: rows.len(), width: 1, values }))
             }
+            TargetPlan::Folders { .. } | TargetPlan::Forecast { .. } => {
+                Err(Error::Internal("a target of columns that is none".to_owned()))
+            }
         }
+    }
+
+    /// The classes of pictures, which may have come with other numbers.
+    pub(super) fn apply_pictures(&self, pictures: &Pictures, rows: &[usize]) -> Result<Target> {
+        let numbers = numbered(self.classes());
+        let class = |&row: &usize| {
+            let name = &pictures.classes()[pictures.of_row()[row] as usize];
+            let unknown = || {
+                let message = "is a class that the training file does not have";
+                Error::BadData(format!("picture {}: {} {message}", row + 1, quoted(name)))
+            };
+            numbers.get(name).copied().ok_or_else(unknown)
+        };
+        let of_row = rows.iter().map(class).collect::<Result<_>>()?;
+        Ok(Target::Classes { count: numbers.len() as u32, of_row })
     }
 
     pub(super) fn export(&self, graph: &mut Graph, raw: &Value) {
         match self {
-            TargetPlan::Classes { classes, .. } => export_classes(graph, classes, raw),
+            TargetPlan::Classes { classes, .. } | TargetPlan::Folders { classes } => {
+                export_classes(graph, classes, raw)
+            }
+            TargetPlan::Forecast { .. } => {}
             TargetPlan::Number { offset, scale, .. } => {
                 let prediction = export_in_units(graph, raw, *offset, *scale);
                 graph.output(&prediction, "prediction", Element::F32, &[Dim::Batch, Dim::Fixed(1)]);

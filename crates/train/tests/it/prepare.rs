@@ -122,10 +122,13 @@ fn a_preparation_survives_its_text_form() {
 #[test]
 fn classes_are_sorted_and_each_split_has_its_share() {
     let settings = SplitSettings { validation: 0.25, test: 0.25, ..SplitSettings::default() };
-    let prepared =
-        prepare(&table(), Task::TabularClassification, &roles("species"), &Settings::default(), &settings).expect("prepared");
+    let prepared = prepare(&table(), Task::TabularClassification, &roles("species"), &Settings::default(), &settings)
+        .expect("prepared");
     assert_eq!(prepared.preparation.classes(), ["setosa", "virginica"]);
-    assert_eq!((prepared.train.inputs.rows(), prepared.validation.inputs.rows(), prepared.test.inputs.rows()), (60, 30, 30));
+    assert_eq!(
+        (prepared.train.inputs.rows(), prepared.validation.inputs.rows(), prepared.test.inputs.rows()),
+        (60, 30, 30)
+    );
 }
 
 fn csv(text: &str) -> Table {
@@ -160,14 +163,9 @@ fn rows_are_dropped_from_training_alone() {
 #[test]
 fn four_rows_are_enough() {
     let table = csv("a,b,y\n1,2,1\n2,3,2\n3,4,3\n4,5,4\n");
-    let prepared = prepare(
-        &table,
-        Task::TabularRegression,
-        &for_target("y"),
-        &Settings::default(),
-        &SplitSettings::default(),
-    )
-    .expect("prepared");
+    let prepared =
+        prepare(&table, Task::TabularRegression, &for_target("y"), &Settings::default(), &SplitSettings::default())
+            .expect("prepared");
     assert_eq!(prepared.train.inputs.rows(), 4);
     assert_eq!(prepared.preparation.target_scale().0, 2.5);
 }
