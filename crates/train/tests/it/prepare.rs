@@ -2,12 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use orrery_train::data::{ReadSettings, Table};
+use orrery_train::data::{Pictures, ReadSettings, Table};
 use orrery_train::onnx::{Dim, Element, Graph};
 use orrery_train::prepare::{
     ColumnSettings, Encoding, Missing, Normalisation, Outliers, Preparation, Roles, Settings, SplitSettings, prepare,
+    usable_rows,
 };
-use orrery_train::{Inputs, Target, Task};
+use orrery_train::{Inputs, Pixels, Target, Task};
 use serde_json::Value;
 
 const TRAIN: usize = 80;
@@ -197,4 +198,158 @@ fn what_cannot_be_prepared_is_refused_by_name() {
     let other = csv("x,y\nred,1\n");
     let message = preparation.apply(&other, &[0]).expect_err("no numbers").to_string();
     assert!(message.contains("`x`") && message.contains("Category"), "{message}");
+}
+
+/// Writes what the graph should give, for the checking script to compare with.
+fn write_expected(name: &str, expected: &Value) {
+    std::fs::write(Path::new(env!("CARGO_TARGET_TMPDIR")).join(name), expected.to_string()).expect("written");
+}
+
+#[test]
+fn texts_become_numbers_of_tokens_of_the_training_texts() {
+    let texts = [
+        "Free money, FREE!",
+        "meet at 10:30?",
+        "Émile eats free élan",
+        "free Money",
+        "ÉMILE said 'no'",
+        "",
+        "字 字 ok £5",
+        "iPhone iphone IPHONE zzz",
+    ];
+    let rows = texts.iter().enumerate().map(|(row, text)| format!("\"{text}\",{}\n", row % 2));
+    let table = csv(&format!("body,label\n{}", rows.collect::<String>()));
+    let mut settings = Settings::default();
+    settings.text.length = 6;
+    settings.text.texts_min = 1;
+    let roles = Roles { features: Some(vec!["body".to_owned()]), ..Roles::default() };
+    let train: Vec<usize> = (0..6).collect();
+    let preparation =
+        Preparation::fit(&table, Task::TextClassification, &roles, &settings, &train).expect("a preparation");
+    let all: Vec<usize> = (0..8).collect();
+    let Inputs::Tokens(tokens) = preparation.apply(&table, &all).expect("tokens").inputs else { panic!("tokens") };
+    let of_row = |row: usize| &tokens.ids[row * 6..(row + 1) * 6];
+    // `free` is in the most texts; `money` in two, as `émile` is: the alphabet decides.
+    assert_eq!(of_row(0)[..2], [2, 3]);
+    assert_eq!(of_row(0)[3], 2);
+    assert_eq!(of_row(3), [2, 3, 0, 0, 0, 0]);
+    assert_eq!(of_row(2)[0], of_row(4)[0]);
+    assert_eq!(of_row(5), [0; 6]);
+    assert_eq!(of_row(7)[..4], [1, 1, 1, 1]);
+    assert!(tokens.ids.iter().all(|&id| id < tokens.vocabulary));
+    let mut graph = Graph::new("preparation");
+    let ids = preparation.export_inputs(&mut graph);
+    graph.output(&ids, "tokens", Element::I64, &[Dim::Batch, Dim::Fixed(6)]);
+    write_expected("text.json", &serde_json::json!({"texts": texts, "tokens": tokens.ids}));
+    assert_checked("text.onnx", &graph.finish(&[]));
+}
+
+fn series(normalisation: Normalisation) -> (Table, Preparation, Vec<usize>) {
+    // In the file the later half comes first.
+    let value = |month: usize| (month * month) as f64 / 10.0 + (month % 4) as f64;
+    let line = |month: usize| match month {
+        5 => format!("{:04}-{:02},\n", 1990 + month / 12, month % 12 + 1),
+        _ => format!("{:04}-{:02},{}\n", 1990 + month / 12, month % 12 + 1, value(month)),
+    };
+    let table = csv(&format!("month,sold\n{}", (20..40).chain(0..20).map(line).collect::<String>()));
+    let mut settings = Settings { normalisation, missing_numbers: Missing::Median, ..Settings::default() };
+    settings.series.history = 6;
+    settings.series.horizon = 3;
+    let roles = Roles { time: Some("month".to_owned()), ..for_target("sold") };
+    let split = SplitSettings { validation: 0.2, test: 0.2, ..SplitSettings::default() };
+    let prepared = prepare(&table, Task::TimeSeriesForecasting, &roles, &settings, &split).expect("prepared");
+    assert_eq!(prepared.split.test, [12, 13, 14, 15, 16, 17, 18, 19]);
+    assert_eq!((prepared.train.inputs.rows(), prepared.test.inputs.rows()), (24 - 9 + 1, 8 - 3 + 1));
+    (table, prepared.preparation, prepared.split.test)
+}
+
+#[test]
+fn series_become_stretches_in_the_order_of_time() {
+    for (name, normalisation) in [("series", Normalisation::Standard), ("windows", Normalisation::Window)] {
+        let (table, preparation, test) = series(normalisation);
+        let truth = preparation.truth_of(&table, &test).expect("the truth");
+        let history = preparation.history_of(&table, &test).expect("a history").expect("of a series");
+        let value = |month: usize| (month * month) as f64 / 10.0 + (month % 4) as f64;
+        assert_eq!(truth.values[..3], [value(32), value(33), value(34)]);
+        assert_eq!(history.values[..6], [26, 27, 28, 29, 30, 31].map(value));
+        let dataset = preparation.apply(&table, &test).expect("stretches");
+        let (Inputs::Windows(windows), Target::Numbers(after)) = (&dataset.inputs, &dataset.target) else {
+            panic!("stretches")
+        };
+        let back = preparation.in_units_of(&table, &test, after).expect("in units");
+        assert!(back.values.iter().zip(&truth.values).all(|(one, other)| (one - other).abs() < 1e-9));
+        assert!(
+            preparation.scores(&table, &test, after).expect("scores").listed().iter().any(|(_, value)| *value > 0.99)
+        );
+        let mut graph = Graph::new("preparation");
+        let features = preparation.export_inputs(&mut graph);
+        graph.output(&features, "windows", Element::F32, &[Dim::Batch, Dim::Fixed(6)]);
+        // The last three numbers stand in for a model's forecast.
+        let (begin, end, axis) = (graph.ints(&[1], &[3]), graph.ints(&[1], &[6]), graph.ints(&[1], &[1]));
+        let last = graph.node("Slice", &[&features, &begin, &end, &axis], &[]);
+        preparation.export_outputs(&mut graph, &last);
+        let expected = serde_json::json!({"history": history.values, "windows": windows.values, "rows": windows.rows});
+        write_expected(&format!("{name}.json"), &expected);
+        assert_checked(&format!("{name}.onnx"), &graph.finish(&[]));
+    }
+}
+
+#[test]
+fn series_that_are_none_are_refused() {
+    let fit = |text: &str, time: &str| {
+        let roles = Roles { time: Some(time.to_owned()), ..for_target("y") };
+        let rows = usable_rows(&csv(text), Task::TimeSeriesForecasting, &roles, &Settings::default())?;
+        Preparation::fit(&csv(text), Task::TimeSeriesForecasting, &roles, &Settings::default(), &rows)
+    };
+    let message = |text, time| fit(text, time).expect_err("refused").to_string();
+    assert!(message("t,y\n2020-01,1\n2020-02,2\n2020-01,3\n", "t").contains("row 3, column `t`: row 1"));
+    assert!(message("t,y\n2020-01,1\n,2\n2020-03,3\n", "t").contains("row 2"));
+    assert!(message("t,y\na,1\nb,2\n", "t").contains("`t`"));
+    assert!(message("t,y\n1,1\n2,2\n", "z").contains("`z`"));
+    assert!(message("t,y\n1,1\n2,2\n", "t").contains("needs 36"));
+}
+
+#[test]
+fn pictures_become_channels_by_their_mean_and_deviation() {
+    let values: Vec<u8> = (0..4 * 2 * 3 * 3).map(|index| (index * 37 % 251) as u8).collect();
+    let pixels = Pixels { rows: 4, height: 2, width: 3, channels: 3, values: values.clone() };
+    let classes = ["b", "a", "b", "a"].map(str::to_owned);
+    let pictures = Pictures::new(pixels, &classes).expect("pictures");
+    let preparation =
+        Preparation::fit(&pictures, Task::ImageClassification, &Roles::default(), &Settings::default(), &[0, 1, 2])
+            .expect("a preparation");
+    assert_eq!(preparation.classes(), ["a", "b"]);
+    let dataset = preparation.apply(&pictures, &[3, 0]).expect("a dataset");
+    assert_eq!(dataset.target, Target::Classes { count: 2, of_row: vec![0, 1] });
+    let scale = preparation.picture_scale().expect("of pictures");
+    let channel: Vec<f64> = values[..54].iter().skip(1).step_by(3).map(|&byte| f64::from(byte) / 255.0).collect();
+    let mean = channel.iter().sum::<f64>() / 18.0;
+    let deviation = (channel.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / 18.0).sqrt();
+    assert!((scale.offset[1] - mean).abs() < 1e-12 && (scale.scale[1] - deviation).abs() < 1e-12);
+    assert_eq!(scale.values(1)[51], ((0.2 - scale.offset[1]) / scale.scale[1]) as f32);
+    let mut graph = Graph::new("preparation");
+    let floats = preparation.export_inputs(&mut graph);
+    graph.output(&floats, "floats", Element::F32, &[Dim::Batch, Dim::Fixed(3), Dim::Fixed(2), Dim::Fixed(3)]);
+    let expected = serde_json::json!({"pixels": values, "offset": scale.offset, "scale": scale.scale});
+    write_expected("pictures.json", &expected);
+    assert_checked("pictures.onnx", &graph.finish(&[]));
+}
+
+#[test]
+fn outputs_are_names_probabilities_and_numbers_in_units() {
+    let preparation = fitted(Task::TabularClassification, "species");
+    let mut graph = Graph::new("outputs");
+    let logits = graph.input("logits", Element::F32, &[Dim::Batch, Dim::Fixed(2)]);
+    preparation.export_outputs(&mut graph, &logits);
+    assert_checked("classes.onnx", &graph.finish(&[]));
+    let preparation = fitted(Task::TabularRegression, "price");
+    let mut graph = Graph::new("outputs");
+    let raw = graph.input("raw", Element::F32, &[Dim::Batch, Dim::Fixed(1)]);
+    preparation.export_outputs(&mut graph, &raw);
+    let (offset, scale) = preparation.target_scale();
+    write_expected("number.json", &serde_json::json!({"offset": offset, "scale": scale}));
+    assert_checked("number.onnx", &graph.finish(&[]));
+    let described = preparation.describe();
+    assert_eq!(described["inputs"].as_array().expect("inputs").len(), 10);
+    assert_eq!(described["outputs"][0]["name"], "prediction");
 }
