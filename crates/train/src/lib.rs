@@ -7,9 +7,12 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+pub mod data;
 mod dataset;
 mod error;
+pub mod metrics;
 pub mod onnx;
+pub mod prepare;
 mod task;
 
 pub use dataset::{Dataset, Inputs, Matrix, Pixels, Target, Tokens, Windows};

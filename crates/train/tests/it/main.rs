@@ -1,3 +1,5 @@
 //! The integration tests of `orrery-train`, in one binary.
 
+mod metrics;
 mod onnx;
+mod prepare;
