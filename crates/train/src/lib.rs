@@ -7,11 +7,18 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+pub mod artefact;
 mod dataset;
 mod error;
+mod event;
+pub mod fit;
 pub mod onnx;
+mod spec;
 mod task;
+pub mod trainers;
 
 pub use dataset::{Dataset, Inputs, Matrix, Pixels, Target, Tokens, Windows};
 pub use error::{Error, Result};
+pub use event::{Control, Event, Scores};
+pub use spec::{Algorithm, PrivacySpec, Spec};
 pub use task::Task;
