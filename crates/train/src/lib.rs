@@ -7,14 +7,21 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+pub mod artefact;
 pub mod data;
 mod dataset;
 mod error;
+mod event;
+pub mod fit;
 pub mod metrics;
 pub mod onnx;
 pub mod prepare;
+mod spec;
 mod task;
+pub mod trainers;
 
 pub use dataset::{Dataset, Inputs, Matrix, Pixels, Target, Tokens, Windows};
 pub use error::{Error, Result};
+pub use event::{Control, Event, Scores};
+pub use spec::{Algorithm, PrivacySpec, Spec};
 pub use task::Task;
