@@ -8,17 +8,19 @@
 #![warn(missing_docs)]
 
 pub mod artefact;
+pub mod checkpoint;
 mod dataset;
 mod error;
 mod event;
 pub mod fit;
 pub mod onnx;
+pub mod privacy;
 mod spec;
 mod task;
 pub mod trainers;
 
 pub use dataset::{Dataset, Inputs, Matrix, Pixels, Target, Tokens, Windows};
 pub use error::{Error, Result};
-pub use event::{Control, Event, Scores};
+pub use event::{Control, Event, Values};
 pub use spec::{Algorithm, PrivacySpec, Spec};
 pub use task::Task;

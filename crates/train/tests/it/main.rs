@@ -2,5 +2,9 @@
 
 mod fixture;
 mod linear;
+mod logistic;
+mod networks;
 mod onnx;
+mod privacy;
+mod resume;
 mod spec;
