@@ -9,12 +9,17 @@
 
 pub mod artefact;
 pub mod checkpoint;
+pub mod data;
 mod dataset;
 mod error;
 mod event;
 pub mod fit;
+pub mod job;
+pub mod metrics;
 pub mod onnx;
+pub mod prepare;
 pub mod privacy;
+pub mod search;
 mod spec;
 mod task;
 pub mod trainers;

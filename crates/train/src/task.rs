@@ -1,7 +1,8 @@
 //! What a model is trained for: the tasks' names are the Hugging Face hub's.
 
 /// What comes in and what comes out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Task {
     /// A row of columns → one of some classes.
     TabularClassification,

@@ -86,6 +86,12 @@ impl Graph {
         Value(name.to_owned())
     }
 
+    /// The input of a name, which was added before.
+    pub fn named(&self, name: &str) -> Value {
+        debug_assert!(self.proto.input.iter().any(|input| input.name == name), "no input {name}");
+        Value(name.to_owned())
+    }
+
     /// Makes `value` an output under `name`.
     pub fn output(&mut self, value: &Value, name: &str, element: Element, shape: &[Dim]) {
         self.proto.node.push(NodeProto {
