@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// Values of metrics by their names.
-pub type Scores = BTreeMap<String, f64>;
+pub type Values = BTreeMap<String, f64>;
 
 /// One thing that happened.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -36,7 +36,7 @@ pub enum Event {
         /// How many steps were done then.
         step: u64,
         /// What was measured.
-        values: Scores,
+        values: Values,
     },
     /// What is learnt up to this step is on the disk.
     Checkpoint {
@@ -63,7 +63,7 @@ pub enum Event {
         /// Folder of the artefact.
         artefact: PathBuf,
         /// Metrics by split.
-        metrics: BTreeMap<String, Scores>,
+        metrics: BTreeMap<String, Values>,
     },
 }
 

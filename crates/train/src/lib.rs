@@ -8,20 +8,24 @@
 #![warn(missing_docs)]
 
 pub mod artefact;
+pub mod checkpoint;
 pub mod data;
 mod dataset;
 mod error;
 mod event;
 pub mod fit;
+pub mod job;
 pub mod metrics;
 pub mod onnx;
 pub mod prepare;
+pub mod privacy;
+pub mod search;
 mod spec;
 mod task;
 pub mod trainers;
 
 pub use dataset::{Dataset, Inputs, Matrix, Pixels, Target, Tokens, Windows};
 pub use error::{Error, Result};
-pub use event::{Control, Event, Scores};
+pub use event::{Control, Event, Values};
 pub use spec::{Algorithm, PrivacySpec, Spec};
 pub use task::Task;

@@ -4,11 +4,24 @@
 
 mod affine;
 pub mod algebra;
+pub mod descent;
+#[cfg(test)]
+pub mod gradients;
+mod loss;
+pub mod minimise;
+pub mod network;
+pub mod optimizer;
+pub mod private;
 pub mod random;
 mod run;
+mod scale;
+mod settings;
 
 pub use affine::{Affine, cast};
-pub use run::{Run, RunSettings};
+pub use loss::Loss;
+pub use run::{Every, Run, RunSettings};
+pub use scale::Scale;
+pub use settings::{Balance, Defaults, DescentSettings, Distance, Rule, Schedule, class_weights};
 
 use crate::{Error, Inputs, Matrix, Result, Target};
 use std::borrow::Cow;

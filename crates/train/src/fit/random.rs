@@ -61,6 +61,16 @@ impl Random {
         normal(1.0 - self.uniform(), self.uniform())
     }
 
+    /// A power of ten with an exponent between these.
+    pub fn magnitude(&mut self, least: f64, most: f64) -> f64 {
+        10.0_f64.powf(least + (most - least) * self.uniform())
+    }
+
+    /// One of `choices` (at least one).
+    pub fn one_of<T: Copy>(&mut self, choices: &[T]) -> T {
+        choices[self.below(choices.len())]
+    }
+
     /// The numbers below `count` in a random order (Fisher and Yates).
     pub fn order(&mut self, count: usize) -> Vec<usize> {
         let mut order: Vec<usize> = (0..count).collect();

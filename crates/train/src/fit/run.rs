@@ -1,6 +1,8 @@
 //! A trainer's way to the outside: events go out, the wish to end comes in, and limits are watched.
 
 use crate::event::{Control, Event};
+use crate::checkpoint::{Checkpoint, Checkpoints};
+use crate::spec::PrivacySpec;
 use crate::{Error, Result};
 use std::time::{Duration, Instant};
 
@@ -13,14 +15,38 @@ pub struct RunSettings {
     pub labels: Vec<String>,
     /// When the job must have ended.
     pub deadline: Option<Instant>,
+    /// Where checkpoints go; `None`: there are none.
+    pub checkpoints: Option<Checkpoints>,
+    /// When one is written.
+    pub checkpoint_every: Every,
+    /// Differential privacy, where it is asked for.
+    pub privacy: Option<PrivacySpec>,
+    /// What bytes of pictures become, by channel; none given: −1 to 1.
+    pub pictures: Vec<[f32; 256]>,
+}
+
+/// How often checkpoints are written: after so many steps or so long, whichever is first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Every {
+    /// Steps.
+    pub steps: u64,
+    /// Time.
+    pub time: Duration,
+}
+
+impl Default for Every {
+    fn default() -> Every {
+        Every { steps: u64::MAX, time: Duration::from_secs(30) }
+    }
 }
 
 /// One training while it runs.
 pub struct Run<'a> {
     /// What it was given.
     pub settings: RunSettings,
-    on_event: &'a mut dyn FnMut(Event) -> Control,
+    on_event: &'a mut (dyn FnMut(Event) -> Control + Send),
     told: Instant,
+    saved: Instant,
     cancelled: bool,
 }
 
@@ -30,13 +56,30 @@ const STEPS_TOLD: u64 = 1000;
 
 impl<'a> Run<'a> {
     /// A run that tells its events to `on_event`.
-    pub fn new(settings: RunSettings, on_event: &'a mut dyn FnMut(Event) -> Control) -> Run<'a> {
-        Run { settings, on_event, told: Instant::now(), cancelled: false }
+    pub fn new(settings: RunSettings, on_event: &'a mut (dyn FnMut(Event) -> Control + Send)) -> Run<'a> {
+        Run { settings, on_event, told: Instant::now(), saved: Instant::now(), cancelled: false }
     }
 
     /// Tells an event. The answer is kept: see [`Run::end`].
     pub fn tell(&mut self, event: Event) {
         self.cancelled |= (self.on_event)(event) == Control::Cancel;
+    }
+
+    /// Lets a part of the job learn with settings of its own. Of its events only sentences and steps are told; the wish to end holds.
+    pub fn apart<T>(&mut self, settings: RunSettings, learn: impl FnOnce(&mut Run) -> T) -> T {
+        let (mut heard, on_event) = (false, &mut *self.on_event);
+        let mut quiet = |event: Event| {
+            let control = match event {
+                // A step is the sign of life: the caller hears nothing new, and can say that it wants the end.
+                Event::Log { .. } | Event::Step { .. } => on_event(event),
+                _ => Control::Continue,
+            };
+            heard |= control == Control::Cancel;
+            control
+        };
+        let result = learn(&mut Run::new(settings, &mut quiet));
+        self.cancelled |= heard;
+        result
     }
 
     /// Tells a sentence.
@@ -74,5 +117,31 @@ impl<'a> Run<'a> {
             self.log(format!("iteration {iteration}"));
         }
         self.end().map_or(Ok(()), Err)
+    }
+
+    /// The state to go on from; `None` where a job begins.
+    ///
+    /// # Errors
+    /// As [`Checkpoints::load`].
+    pub fn load(&self) -> Result<Option<Checkpoint>> {
+        self.settings.checkpoints.as_ref().map_or(Ok(None), Checkpoints::load)
+    }
+
+    /// Whether a checkpoint should be written, `steps` steps after the last one.
+    pub fn checkpoint_due(&self, steps: u64) -> bool {
+        let every = self.settings.checkpoint_every;
+        self.settings.checkpoints.is_some() && (steps >= every.steps || self.saved.elapsed() >= every.time)
+    }
+
+    /// Writes a checkpoint, where there are to be any.
+    ///
+    /// # Errors
+    /// As [`Checkpoints::save`].
+    pub fn save(&mut self, step: u64, checkpoint: &Checkpoint) -> Result<()> {
+        self.saved = Instant::now();
+        let Some(checkpoints) = &self.settings.checkpoints else { return Ok(()) };
+        checkpoints.save(step, checkpoint)?;
+        self.tell(Event::Checkpoint { step });
+        Ok(())
     }
 }

@@ -20,6 +20,8 @@ pub struct Spec {
     pub task: Task,
     /// The column that is to be told; `None` where the data have but one (pictures in folders, a single series).
     pub target: Option<String>,
+    /// The column by which a series is ordered; `None` for the file's order.
+    pub time: Option<String>,
     /// The columns it is told from; `None` for all others.
     pub features: Option<Vec<String>>,
     /// How.
@@ -34,6 +36,8 @@ pub struct Spec {
     pub seed: u64,
     /// Differential privacy, where it is asked for.
     pub privacy: Option<PrivacySpec>,
+    /// What the model is to be called.
+    pub name: Option<String>,
 }
 
 /// How a model is found.
@@ -84,6 +88,7 @@ impl Spec {
         let spec = Spec {
             task,
             target: fields.text("target")?,
+            time: fields.text("time")?,
             features: features(&mut fields)?,
             algorithm: algorithm(&mut fields, task)?,
             preprocessing: fields.take("preprocessing").unwrap_or(Value::Null),
@@ -91,6 +96,7 @@ impl Spec {
             metric: fields.text("metric")?,
             seed: fields.count("seed", (0, u64::MAX), 0)?,
             privacy: privacy(&mut fields)?,
+            name: fields.text("name")?,
         };
         fields.finish()?;
         spec.check()?;
@@ -122,15 +128,24 @@ impl Spec {
             json!({ "epsilon": privacy.epsilon, "delta": privacy.delta, "max_grad_norm": privacy.max_grad_norm })
         });
         json!({
-            "task": self.task.name(), "target": self.target, "features": self.features, "algorithm": algorithm,
+            "task": self.task.name(), "target": self.target, "time": self.time, "features": self.features, "algorithm": algorithm,
             "hyperparameters": hyperparameters, "preprocessing": self.preprocessing, "split": self.split,
-            "metric": self.metric, "seed": self.seed, "privacy": privacy,
+            "metric": self.metric, "seed": self.seed, "privacy": privacy, "name": self.name,
         })
     }
 
     /// What two fields say together.
     fn check(&self) -> Result<()> {
-        let Algorithm::Named { name, hyperparameters } = &self.algorithm else { return Ok(()) };
+        let Algorithm::Named { name, hyperparameters } = &self.algorithm else {
+            return match self.privacy {
+                None => Ok(()),
+                Some(_) => {
+                    let able = names(|row| row.private && row.tasks.contains(&self.task));
+                    let message = format!("`privacy` cannot be kept while several algorithms are tried; name one of {able}");
+                    Err(bad("privacy", message))
+                }
+            };
+        };
         Spec::trainer(name, hyperparameters)?;
         let private = trainers::of_name(name).is_some_and(|row| row.private);
         match self.privacy.is_some() && !private {

@@ -1,20 +1,26 @@
-//! Linear regression: the exact solution of least squares, with a ridge or lasso penalty where asked.
+//! Linear regression: the exact solution of least squares, with a ridge or lasso penalty where asked; or by steps.
 //!
 //! The penalties are scikit-learn's: ridge minimises |y − Xw|² + α|w|², lasso |y − Xw|² / 2n + α Σ|w|; the intercept is free.
 
+use super::dense::learn_linear;
 use super::{Model, Row, Splits, Trainer};
 use crate::fit::algebra::{Columns, add_scaled, dot, least_squares};
-use crate::fit::{Affine, Run, numbers, shape, table};
+use crate::fit::{Affine, Defaults, DescentSettings, Run, numbers, shape, table};
 use crate::onnx::{Graph, Value};
 use crate::spec::{Bounds, Fields};
 use crate::{Dataset, Inputs, Matrix, Result, Task};
 use serde::Serialize;
+use serde_json::json;
 
 /// The registry's row.
 pub const ROW: Row = Row {
     name: "linear-regression",
     tasks: &[Task::TabularRegression, Task::TimeSeriesForecasting],
     private: false,
+    vary: |random| match random.below(2) {
+        0 => json!({ "penalty": "ridge", "alpha": random.magnitude(-3.0, 3.0) }),
+        _ => json!({ "penalty": "lasso", "alpha": random.magnitude(-4.0, 0.0) }),
+    },
     read,
 };
 
@@ -26,9 +32,18 @@ enum Penalty {
     Lasso,
 }
 
-/// The settings.
+/// By steps, with all settings of those.
+#[derive(Debug, Serialize)]
+struct Stepwise {
+    solver: &'static str,
+    #[serde(flatten)]
+    descent: DescentSettings,
+}
+
+/// The settings of the exact solution.
 #[derive(Debug, Serialize)]
 struct Linear {
+    solver: &'static str,
     penalty: Penalty,
     alpha: f64,
     fit_intercept: bool,
@@ -37,9 +52,16 @@ struct Linear {
 }
 
 fn read(fields: &mut Fields) -> Result<Box<dyn Trainer>> {
+    if fields.choice("solver", &[("exact", false), ("gradient-descent", true)])? {
+        let defaults =
+            Defaults { learning_rate: 0.01, batch_size: 64, epochs: 200, clip_norm: 0.0, early_stopping: 20 };
+        let descent = DescentSettings::read(fields, defaults)?;
+        return Ok(Box::new(Stepwise { solver: "gradient-descent", descent }));
+    }
     let penalty =
         fields.choice("penalty", &[("none", Penalty::None), ("ridge", Penalty::Ridge), ("lasso", Penalty::Lasso)])?;
     Ok(Box::new(Linear {
+        solver: "exact",
         penalty,
         alpha: fields.number("alpha", Bounds::within(0.0, 1e12), if penalty == Penalty::None { 0.0 } else { 1.0 })?,
         fit_intercept: fields.flag("fit_intercept", true)?,
@@ -73,6 +95,21 @@ impl Trainer for Linear {
         let intercepts = coefficients.iter().zip(&centred.target_means);
         let intercepts = intercepts.map(|(row, mean)| mean - dot(row, &centred.input_means)).collect();
         Ok(Box::new(LinearModel(Affine { coefficients, intercepts })))
+    }
+}
+
+impl Trainer for Stepwise {
+    fn settings(&self) -> serde_json::Value {
+        serde_json::to_value(self).expect("invariant: plain settings")
+    }
+
+    fn bytes(&self, train: &Dataset) -> u64 {
+        shape(&train.inputs).1 as u64 * self.descent.batch_size as u64 * 16
+    }
+
+    fn fit(&self, splits: Splits, run: &mut Run) -> Result<Box<dyn Model>> {
+        numbers(&splits.train.target)?;
+        learn_linear(&self.descent, splits, run)
     }
 }
 
@@ -153,6 +190,6 @@ impl Model for LinearModel {
     }
 
     fn notes(&self) -> serde_json::Value {
-        serde_json::json!({ "coefficients": self.0.coefficients, "intercepts": self.0.intercepts })
+        json!({ "coefficients": self.0.coefficients, "intercepts": self.0.intercepts })
     }
 }

@@ -3,9 +3,17 @@
 //! A row reads its settings from the job and makes a [`Trainer`]; that learns from prepared examples and gives a [`Model`],
 //! which predicts and writes itself as nodes of an ONNX graph. Neither knows columns, words or files.
 
+pub mod convolution;
+pub mod dense;
+mod learnt;
 mod linear;
+mod logistic;
+pub mod recurrent;
+
+pub use learnt::LearntModel;
 
 use crate::fit::Run;
+use crate::fit::random::Random;
 use crate::onnx::{Graph, Value};
 use crate::spec::Fields;
 use crate::{Dataset, Inputs, Matrix, Result, Task};
@@ -19,12 +27,14 @@ pub struct Row {
     pub tasks: &'static [Task],
     /// Whether it can learn under differential privacy.
     pub private: bool,
+    /// Settings to try in a search.
+    pub vary: fn(&mut Random) -> serde_json::Value,
     /// Reads its settings; what it does not read is refused by the caller.
     pub read: fn(&mut Fields) -> Result<Box<dyn Trainer>>,
 }
 
 /// All algorithms, in the order in which they are listed and tried.
-pub const TRAINERS: &[Row] = &[linear::ROW];
+pub const TRAINERS: &[Row] = &[linear::ROW, logistic::ROW, dense::ROW, convolution::ROW, recurrent::GRU, recurrent::LSTM];
 
 /// The row of a name.
 pub fn of_name(name: &str) -> Option<&'static Row> {
@@ -66,7 +76,8 @@ pub trait Model: Send + Sync {
     fn predict(&self, inputs: &Inputs) -> Result<Matrix>;
 
     /// Adds the same computation to `graph`: from `input`, which has the dataset's shape (32-bit floats for matrices and
-    /// windows, 64-bit integers for tokens, bytes for pixels), to 32-bit floats of [`Model::predict`]'s shape.
+    /// windows, 64-bit integers for tokens; of pixels the prepared floats `[batch][channels][height][width]`), to 32-bit
+    /// floats of [`Model::predict`]'s shape. Of classes these are logits: a softmax makes them probabilities.
     fn export(&self, graph: &mut Graph, input: &Value) -> Value;
 
     /// What a reader of the model's card may want to know: iterations, coefficients, what privacy was spent.

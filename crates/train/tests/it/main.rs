@@ -2,7 +2,11 @@
 
 mod fixture;
 mod linear;
+mod logistic;
 mod metrics;
+mod networks;
 mod onnx;
 mod prepare;
+mod privacy;
+mod resume;
 mod spec;
