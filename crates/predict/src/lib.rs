@@ -20,6 +20,7 @@ mod shelf;
 mod signature;
 mod tasks;
 mod tensor;
+mod watch;
 mod workers;
 
 pub use artefact::{

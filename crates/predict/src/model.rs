@@ -13,6 +13,7 @@ use crate::signature::{Port, Signature};
 use crate::tasks::{self, Answer, Input, Pipeline, Plan};
 use crate::tensor::{Data, Tensor};
 use crate::workers::Workers;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -35,6 +36,8 @@ pub struct Model {
     pipeline: Option<Arc<dyn Pipeline>>,
     memory_bytes: u64,
     request_bytes_max: usize,
+    /// Runs of one request to the pipeline that are in the queue at a time.
+    runs_max: usize,
 }
 
 /// What a model takes beyond its files: the session itself, and the library's memory for a first run.
@@ -47,6 +50,14 @@ impl Model {
     /// [`Error::BadArtefact`]: ONNX Runtime cannot load the model, or it is not what its task needs.
     pub fn load(runtime: &Runtime, artefact: &Artefact, settings: &Settings) -> Result<Self> {
         settings.check()?;
+        // What reads foreign files may panic on one that it did not foresee.
+        let load = AssertUnwindSafe(|| Self::load_checked(runtime, artefact, settings));
+        let broken =
+            |_| Err(Error::BadArtefact("its files are not what they are said to be: reading them broke off".into()));
+        catch_unwind(load).unwrap_or_else(broken)
+    }
+
+    fn load_checked(runtime: &Runtime, artefact: &Artefact, settings: &Settings) -> Result<Self> {
         let mut session = Session::open(runtime, artefact, settings)?;
         let pipeline = tasks::pipeline(artefact, session.signature(), settings)?;
         if settings.warm_up {
@@ -73,7 +84,9 @@ impl Model {
         let batches = start.batches && signature.has_free_rows() && settings.batch_max > 1;
         let batcher = Batcher::start(&manifest.name, runner, batches, settings)?;
         let Start { pipeline, memory_bytes, .. } = start;
-        Ok(Self { manifest, signature, batcher, pipeline, memory_bytes, request_bytes_max: settings.request_bytes_max })
+        let request_bytes_max = settings.request_bytes_max;
+        let runs_max = settings.batch_max.min(settings.queue_max).max(1);
+        Ok(Self { manifest, signature, batcher, pipeline, memory_bytes, request_bytes_max, runs_max })
     }
 
     /// Bytes that a model of files of so many bytes will take: weights once more than on the disk by half, as the library
@@ -149,10 +162,12 @@ impl Model {
     pub async fn predict(&self, workers: &Workers, input: Input, deadline: Option<Instant>) -> Result<Answer> {
         let pipeline = self.pipeline()?;
         let Plan { runs, finish } = workers.run(move || pipeline.plan(input)).await?;
-        let pending = self.submit_all(runs, deadline)?;
-        let mut results = Vec::with_capacity(pending.len());
-        for run in pending {
-            results.push(run.await?);
+        let mut results = Vec::with_capacity(runs.len());
+        let mut runs = runs.into_iter();
+        while let Some(pending) = self.submit_some(&mut runs, deadline)? {
+            for run in pending {
+                results.push(run.await?);
+            }
         }
         workers.run(move || finish(results)).await
     }
@@ -163,8 +178,14 @@ impl Model {
     /// As [`Self::predict`].
     pub fn predict_blocking(&self, input: Input, deadline: Option<Instant>) -> Result<Answer> {
         let Plan { runs, finish } = self.pipeline()?.plan(input)?;
-        let pending = self.submit_all(runs, deadline)?;
-        finish(pending.into_iter().map(Pending::wait).collect::<Result<_>>()?)
+        let mut results = Vec::with_capacity(runs.len());
+        let mut runs = runs.into_iter();
+        while let Some(pending) = self.submit_some(&mut runs, deadline)? {
+            for run in pending {
+                results.push(run.wait()?);
+            }
+        }
+        finish(results)
     }
 
     fn pipeline(&self) -> Result<Arc<dyn Pipeline>> {
@@ -172,8 +193,15 @@ impl Model {
         self.pipeline.clone().ok_or_else(none)
     }
 
-    fn submit_all(&self, runs: Vec<Request>, deadline: Option<Instant>) -> Result<Vec<Pending>> {
-        runs.into_iter().map(|run| self.submit(Request { deadline, ..run })).collect()
+    /// A few runs at a time, so that one request with many items does not fill the queue by itself. `None` after the last.
+    fn submit_some(
+        &self,
+        runs: &mut impl Iterator<Item = Request>,
+        deadline: Option<Instant>,
+    ) -> Result<Option<Vec<Pending>>> {
+        let some = runs.take(self.runs_max).map(|run| self.submit(Request { deadline, ..run }));
+        let pending = some.collect::<Result<Vec<_>>>()?;
+        Ok((!pending.is_empty()).then_some(pending))
     }
 
     /// Takes no more requests and waits for its thread's end. Blocking.

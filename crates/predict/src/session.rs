@@ -3,22 +3,25 @@
 //! The library is given bytes, never paths, so that it opens no file. Start at [`Session::open`].
 
 use crate::artefact::Artefact;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, shown};
 use crate::runner::Runner;
 use crate::runtime::Runtime;
 use crate::settings::Settings;
 use crate::signature::{Port, Signature};
 use crate::tensor::{Data, DataType, Tensor, kinds};
+use crate::watch::Watch;
+use ort::session::SessionInputValue;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
-use ort::session::{OutputSelector, RunOptions, SessionInputValue};
-use ort::value::{DynValue, Outlet, TensorElementType, TensorRef, ValueType};
+use ort::value::{
+    DynMap, DynMapValueType, DynSequenceValueType, DynValue, IntoTensorElementType, Outlet, TensorElementType,
+    TensorRef, ValueType,
+};
 
 /// A loaded model.
 pub(crate) struct Session {
     session: ort::session::Session,
     signature: Signature,
-    /// Outputs that are no tensors, such as the list of maps that some converters of classifiers add, are not served.
-    has_hidden_outputs: bool,
+    watch: Watch,
 }
 
 impl Session {
@@ -33,24 +36,24 @@ impl Session {
                 builder.with_external_initializer_file_in_memory(name, bytes.clone()).map_err(|error| bad(&error))?;
         }
         let session = builder.commit_from_memory(artefact.model()).map_err(|error| bad(&error))?;
+        let odd_input = session.inputs().iter().find(|input| !matches!(input.dtype(), ValueType::Tensor { .. }));
+        if let Some(input) = odd_input {
+            return Err(Error::BadArtefact(format!("its input `{}` is not a tensor", shown(input.name()))));
+        }
         let (inputs, hidden_inputs) = ports(session.inputs());
         let (outputs, hidden_outputs) = ports(session.outputs());
         if let Some(name) = hidden_inputs.first() {
-            let reason = format!("its input `{name}` is not a tensor of a type that is served");
+            let reason = format!("its input `{}` is of a type that is not served", shown(name));
             return Err(Error::BadArtefact(reason));
         }
         if outputs.is_empty() {
             return Err(Error::BadArtefact("none of its outputs is a tensor of a type that is served".into()));
         }
         for name in &hidden_outputs {
-            tracing::warn!(
-                model = artefact.manifest().name,
-                output = name,
-                "an output that is no tensor is not served"
-            );
+            tracing::warn!(model = artefact.manifest().name, output = name, "an output of this kind is not served");
         }
-        let has_hidden_outputs = !hidden_outputs.is_empty();
-        Ok(Self { session, signature: Signature { inputs, outputs }, has_hidden_outputs })
+        let watch = Watch::start(settings.run_limit())?;
+        Ok(Self { session, signature: Signature { inputs, outputs }, watch })
     }
 }
 
@@ -84,7 +87,7 @@ fn ports(outlets: &[Outlet]) -> (Vec<Port>, Vec<String>) {
     for outlet in outlets {
         let port = match outlet.dtype() {
             ValueType::Tensor { ty, shape, .. } => data_type(*ty).map(|dtype| (dtype, shape.to_vec())),
-            _ => None,
+            other => is_list_of_maps(other).then(|| (DataType::Fp32, vec![-1, -1])),
         };
         match port {
             Some((dtype, dims)) => ports.push(Port { name: outlet.name().to_owned(), dtype, dims }),
@@ -92,6 +95,14 @@ fn ports(outlets: &[Outlet]) -> (Vec<Port>, Vec<String>) {
         }
     }
     (ports, hidden)
+}
+
+/// Label → probability for each row: what converters of scikit-learn's classifiers give by default. Served as numbers in the
+/// order of the labels, which is that of their text or number.
+fn is_list_of_maps(ty: &ValueType) -> bool {
+    let ValueType::Sequence(inner) = ty else { return false };
+    let key = matches!(**inner, ValueType::Map { key: TensorElementType::String | TensorElementType::Int64, .. });
+    key && matches!(**inner, ValueType::Map { value: TensorElementType::Float32, .. })
 }
 
 fn data_type(ty: TensorElementType) -> Option<DataType> {
@@ -122,27 +133,23 @@ impl Runner for Session {
     fn run(&mut self, inputs: &[Tensor], outputs: &[usize]) -> Result<Vec<Tensor>> {
         let values = inputs.iter().map(value).collect::<Result<Vec<_>>>()?;
         let named: Vec<(&str, SessionInputValue<'_>)> = inputs.iter().map(Tensor::name).zip(values).collect();
-        let names: Vec<&str> =
-            outputs.iter().filter_map(|place| self.signature.outputs.get(*place)).map(|port| &*port.name).collect();
-        let failed = |error: ort::Error| Error::Run(error.to_string());
-        let all = names.len() == self.signature.outputs.len() && !self.has_hidden_outputs;
-        let options;
-        let mut results = if all {
-            self.session.run(named).map_err(failed)?
-        } else {
-            let selector = names.iter().fold(OutputSelector::no_default(), |selector, name| selector.with(*name));
-            options = RunOptions::new().map_err(failed)?.with_outputs(selector);
-            self.session.run_with_options(named, &options).map_err(failed)?
-        };
-        names
-            .iter()
-            .map(|name| {
-                let result = results.remove(name);
-                result
-                    .map_or_else(|| Err(Error::Internal(format!("no output `{name}` came back"))), |v| tensor(name, &v))
+        let Self { session, watch, signature } = self;
+        watch
+            .over(|options| {
+                let mut results = session.run_with_options(named, options)?;
+                Ok(wanted(&signature.outputs, outputs).map(|name| (name, results.remove(name))).collect::<Vec<_>>())
+            })?
+            .into_iter()
+            .map(|(name, result)| {
+                let lost = || Error::Internal(format!("no output `{name}` came back"));
+                tensor(name, result.ok_or_else(lost)?)
             })
             .collect()
     }
+}
+/// The names of the outputs at `places`. The library computes all of them; only these are copied.
+fn wanted<'a>(ports: &'a [Port], places: &'a [usize]) -> impl Iterator<Item = &'a str> {
+    places.iter().filter_map(|place| ports.get(*place)).map(|port| &*port.name)
 }
 
 /// A view of a tensor's memory for the library; text is copied.
@@ -166,11 +173,12 @@ fn value(tensor: &Tensor) -> Result<SessionInputValue<'_>> {
 }
 
 /// Copies an output out of the library's memory.
-fn tensor(name: &str, value: &DynValue) -> Result<Tensor> {
+fn tensor(name: &str, value: DynValue) -> Result<Tensor> {
     let odd = |reason: String| Error::Run(format!("its output `{name}` {reason}"));
-    let ValueType::Tensor { ty, shape, .. } = value.dtype() else {
-        return Err(odd("is not a tensor".into()));
-    };
+    if !matches!(value.dtype(), ValueType::Tensor { .. }) {
+        return maps(name, value);
+    }
+    let ValueType::Tensor { ty, shape, .. } = value.dtype() else { return Err(odd("is no tensor".into())) };
     let dims = shape.iter().map(|dim| usize::try_from(*dim)).collect::<Result<Vec<_>, _>>();
     let dims = dims.map_err(|_| odd(format!("has the shape {shape}")))?;
     let failed = |error: ort::Error| odd(error.to_string());
@@ -186,4 +194,30 @@ fn tensor(name: &str, value: &DynValue) -> Result<Tensor> {
         };
     }
     Tensor::new(name, dims, kinds!(copied))
+}
+
+/// A list of maps becomes `[rows, labels]`.
+fn maps(name: &str, value: DynValue) -> Result<Tensor> {
+    let odd = |reason: String| Error::Run(format!("its output `{name}` {reason}"));
+    let failed = |error: ort::Error| odd(error.to_string());
+    let list = value.downcast::<DynSequenceValueType>().map_err(failed)?;
+    let rows = list.try_extract_sequence::<DynMapValueType>().map_err(failed)?;
+    let mut numbers = Vec::new();
+    let mut width = None;
+    for row in &rows {
+        let is_text = matches!(row.dtype(), ValueType::Map { key: TensorElementType::String, .. });
+        let found = if is_text { probabilities::<String>(row) } else { probabilities::<i64>(row) }.map_err(failed)?;
+        if *width.get_or_insert(found.len()) != found.len() {
+            return Err(odd("has rows of different labels".into()));
+        }
+        numbers.extend(found);
+    }
+    Tensor::new(name, [rows.len(), width.unwrap_or(0)], Data::Fp32(numbers))
+}
+
+/// The values of a map in the order of its keys.
+fn probabilities<K: IntoTensorElementType + Clone + Ord + std::hash::Hash>(row: &DynMap) -> ort::Result<Vec<f32>> {
+    let mut pairs = row.try_extract_key_values::<K, f32>()?;
+    pairs.sort_by(|left, right| left.0.cmp(&right.0));
+    Ok(pairs.into_iter().map(|(_, value)| value).collect())
 }

@@ -22,6 +22,8 @@ pub struct Settings {
     pub request_bytes_max: usize,
     /// Bytes of one file of an artefact.
     pub file_bytes_max: u64,
+    /// A step that computes for longer is ended and fails, after twice this time at the latest.
+    pub run_ms_max: u64,
     /// Compute one made-up request at load, so that the first real one does not pay for memory and caches.
     pub warm_up: bool,
     /// Limits of the images that pipelines decode.
@@ -54,6 +56,7 @@ impl Default for Settings {
             queue_max: 1024,
             request_bytes_max: 64 << 20,
             file_bytes_max: 4 << 30,
+            run_ms_max: 60_000,
             warm_up: true,
             images: ImageLimits { bytes_max: 20 << 20, pixels_max: 50_000_000, side_max: 16_384 },
             items_max: 2048,
@@ -75,12 +78,19 @@ impl Settings {
         ];
         match least_one.into_iter().find(|(_, value)| *value == 0) {
             Some((name, _)) => Err(Error::Settings(format!("`{name}` is 0; no request could run: set 1 or more"))),
+            None if self.run_ms_max == 0 => {
+                Err(Error::Settings("`run_ms_max` is 0; no request could run: set 1 or more".into()))
+            }
             None if self.threads > THREADS_MAX => Err(Error::Settings(format!(
                 "`threads` is {}; at most {THREADS_MAX} are started for one model",
                 self.threads
             ))),
             None => Ok(()),
         }
+    }
+
+    pub(crate) const fn run_limit(&self) -> Duration {
+        Duration::from_millis(self.run_ms_max)
     }
 
     pub(crate) fn batch_delay(&self) -> Duration {

@@ -6,12 +6,11 @@
 
 mod files;
 mod manifest;
+mod pipeline;
 mod scan;
 
-pub use manifest::{
-    Channels, Decoder, Detection, Filter, Image, InputKind, InputSpec, Layout, Manifest, Pipeline, Pooling, Resize,
-    Task, TextPipeline,
-};
+pub use manifest::{InputKind, InputSpec, Manifest, Task};
+pub use pipeline::{Channels, Decoder, Detection, Filter, Image, Layout, Pipeline, Pooling, Resize, TextPipeline};
 
 use crate::error::{Error, Result};
 use crate::settings::Settings;

@@ -53,6 +53,7 @@ impl Pipeline for Finder {
     fn plan(&self, input: Input) -> Result<Plan> {
         let Input::Images(images) = input else { return Err(wrong_kind("images", &input)) };
         check_count(images.len(), self.images_max)?;
+        self.pixels.check_count(images.len())?;
         let wanted: Vec<String> =
             self.reader.detection.scores.iter().chain(&self.reader.detection.boxes).cloned().collect();
         let mut runs = Vec::with_capacity(images.len());

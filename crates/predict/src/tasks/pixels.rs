@@ -18,6 +18,7 @@ pub(super) struct Pixels {
     dtype: DataType,
     image: Image,
     limits: ImageLimits,
+    request_bytes_max: usize,
 }
 
 /// Where a picture lies in the model's input: a pixel there is `scale` times one of the picture, plus `offset`. By x and y.
@@ -52,7 +53,25 @@ impl Pixels {
         if dims.len() != 4 || !dims.iter().skip(1).zip(wanted).all(fits) {
             return Err(bad(&format!("takes {dims:?}, and `pipeline.image` gives [N, {wanted:?}]")));
         }
-        Ok(Self { input, dtype, image, limits: parts.settings.images.clone() })
+        Ok(Self {
+            input,
+            dtype,
+            image,
+            limits: parts.settings.images.clone(),
+            request_bytes_max: parts.settings.request_bytes_max,
+        })
+    }
+
+    /// Refuses more images than may be unpacked at once: a small file may become a large input.
+    pub fn check_count(&self, count: usize) -> Result<()> {
+        let [width, height] = self.size();
+        let one = width * height * self.image.channels.count() * self.dtype.element_bytes().unwrap_or(1);
+        if count.saturating_mul(one) <= self.request_bytes_max {
+            return Ok(());
+        }
+        let most = self.request_bytes_max / one.max(1);
+        let reason = format!("there are {count} images; this model takes at most {most} at once (`request_bytes_max`)");
+        Err(Error::bad_input("inputs", reason))
     }
 
     /// Decodes item `index` of a request.

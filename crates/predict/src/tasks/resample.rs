@@ -92,16 +92,17 @@ fn weighted<'a>(weights: &[i32], inputs: impl Iterator<Item = &'a u8>) -> u8 {
 )]
 fn taps(side: Side, filter: Filter, antialias: bool) -> Vec<Taps> {
     let scale = side.from as f64 / side.to as f64;
+    if filter == Filter::Nearest {
+        // Added up, as Pillow does: where a middle falls on a border, the rounding decides.
+        let places = std::iter::successors(Some(scale / 2.0), |place| Some(place + scale));
+        let last = side.from.saturating_sub(1);
+        let tap = |place: f64| Taps { first: (place as usize).min(last), weights: vec![1 << PRECISION_BITS] };
+        return places.skip(side.start).take(side.length).map(tap).collect();
+    }
     let stretch = if antialias { scale.max(1.0) } else { 1.0 };
     let support = filter.support() * stretch;
     let tap = |place: usize| {
         let center = (place as f64 + 0.5) * scale;
-        if filter == Filter::Nearest {
-            return Taps {
-                first: (center as usize).min(side.from.saturating_sub(1)),
-                weights: vec![1 << PRECISION_BITS],
-            };
-        }
         let first = (center - support + 0.5).max(0.0) as usize;
         let end = ((center + support + 0.5) as usize).min(side.from);
         let raw: Vec<f64> = (first..end).map(|x| filter.weight((x as f64 - center + 0.5) / stretch)).collect();
@@ -140,4 +141,58 @@ impl Filter {
 fn sinc(x: f64) -> f64 {
     let x = x * std::f64::consts::PI;
     if x == 0.0 { 1.0 } else { x.sin() / x }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::Value;
+
+    fn pixels(value: &Value) -> Vec<u8> {
+        let values = value.as_array().expect("pixels").iter();
+        values.map(|value| u8::try_from(value.as_u64().expect("a number")).expect("a byte")).collect()
+    }
+
+    fn size(value: &Value) -> [usize; 2] {
+        ["width", "height"].map(|side| usize::try_from(value[side].as_u64().expect("a side")).expect("small"))
+    }
+
+    fn side(from: usize, to: usize) -> Side {
+        Side { from, to, start: 0, length: to }
+    }
+
+    #[test]
+    fn pixels_equal_pillow() {
+        let all: Value =
+            serde_json::from_str(include_str!("../../../../fixtures/predict/resampled.json")).expect("JSON");
+        let [width, height] = size(&all);
+        let image = Bitmap { width, height, channels: 3, pixels: pixels(&all["pixels"]) };
+        for case in all["cases"].as_array().expect("cases") {
+            let filter: Filter = serde_json::from_value(case["filter"].clone()).expect("a filter");
+            let [to_width, to_height] = size(case);
+            let found = resample(&image, side(width, to_width), side(height, to_height), filter, true);
+            assert_eq!((found.width, found.height), (to_width, to_height));
+            assert_eq!(found.pixels, pixels(&case["pixels"]), "{filter:?} {to_width}×{to_height}");
+        }
+    }
+
+    /// A part equals that part of the whole, for all filters.
+    #[test]
+    fn a_part_is_cut_from_the_whole() {
+        let pixels = (0..40 * 30 * 3_usize).map(|value| u8::try_from(value * 7919 % 251).expect("a byte")).collect();
+        let image = Bitmap { width: 40, height: 30, channels: 3, pixels };
+        for filter in [Filter::Nearest, Filter::Bilinear, Filter::Bicubic, Filter::Lanczos] {
+            for antialias in [true, false] {
+                let whole = resample(&image, side(40, 20), side(30, 60), filter, antialias);
+                let across = Side { start: 3, length: 11, ..side(40, 20) };
+                let down = Side { start: 25, length: 30, ..side(30, 60) };
+                let part = resample(&image, across, down, filter, antialias);
+                for y in 0..30 {
+                    let from = ((y + 25) * 20 + 3) * 3;
+                    let row = &part.pixels[y * 33..(y + 1) * 33];
+                    assert_eq!(row, &whole.pixels[from..from + 33], "{filter:?} {antialias} row {y}");
+                }
+            }
+        }
+    }
 }

@@ -23,6 +23,7 @@ impl Pipeline for Classification {
     fn plan(&self, input: Input) -> Result<Plan> {
         let Input::Images(images) = input else { return Err(wrong_kind("images", &input)) };
         check_count(images.len(), self.images_max)?;
+        self.pixels.check_count(images.len())?;
         let classes = self.classes.clone();
         let run = |(index, bytes): (usize, &Vec<u8>)| {
             let (tensor, _) = self.pixels.tensor(index, bytes)?;

@@ -212,3 +212,23 @@ fn a_library_that_is_none_is_refused() {
     let message = refusal(orrery_predict::Runtime::load(&other));
     assert!(message.contains("has loaded"), "{message}");
 }
+
+/// In a process of its own, which has loaded no library yet: one that is none is refused, and the right one still loads.
+#[test]
+fn a_wrong_library_is_no_end() {
+    const CHILD: &str = "ORRERY_PREDICT_TEST_CHILD";
+    if std::env::var_os(CHILD).is_some() {
+        let library = fetched("tokenizer.json");
+        let message = refusal(orrery_predict::Runtime::load(&library));
+        assert!(message.contains("tokenizer.json") && message.contains("set the path"), "{message}");
+        let message = refusal(orrery_predict::Runtime::load(library.parent().expect("a folder")));
+        assert!(message.contains("is not a file"), "{message}");
+        let _ = crate::sample::runtime();
+        return;
+    }
+    let mut child = std::process::Command::new(std::env::current_exe().expect("the path of this test"));
+    let child =
+        child.args(["--exact", "artefact::a_wrong_library_is_no_end"]).env(CHILD, "1").output().expect("it starts");
+    let output = String::from_utf8_lossy(&child.stdout);
+    assert!(child.status.success() && output.contains("1 passed"), "{output}");
+}

@@ -111,3 +111,15 @@ fn only_the_outputs_that_are_wanted() {
     let outputs = model.submit(request).and_then(Pending::wait).expect("computed");
     assert_eq!(outputs, [tensor("label", [2], Data::Bytes(vec!["big".into(), "small".into()]))]);
 }
+
+/// A loop that would go on for ages is ended, and the model serves on.
+#[test]
+fn a_run_that_does_not_end_is_ended() {
+    let settings = Settings { run_ms_max: 200, ..Settings::default() };
+    let model = load(&small("loop", &json!({})), &settings).expect("it loads");
+    let turns = |count: i64| run(&model, vec![tensor("turns", [], Data::Int64(vec![count]))]);
+    assert_eq!(*turns(5).expect("computed")[0].data(), Data::Int64(vec![5]));
+    let message = refusal(turns(i64::MAX));
+    assert!(message.contains("longer than 200 ms (`run_ms_max`)"), "{message}");
+    assert_eq!(*turns(3).expect("computed")[0].data(), Data::Int64(vec![3]));
+}

@@ -1,7 +1,8 @@
 //! Tables and series through models like those that training makes.
 
 use crate::sample::{load, refusal, small};
-use orrery_predict::{Answer, Cell, Class, Column, Input, Settings, Table};
+use crate::session::run;
+use orrery_predict::{Answer, Cell, Class, Column, Data, Input, Settings, Table, Tensor};
 use serde_json::json;
 
 fn column(name: &str, cells: Vec<Cell>) -> Column {
@@ -69,6 +70,21 @@ fn classification() {
     assert_eq!(rows.len(), 3);
 }
 
+/// A classifier as converters of scikit-learn make it: its probabilities are a list of maps.
+#[test]
+fn probabilities_in_maps() {
+    let outputs = json!({"probabilities": "maps"});
+    let labels = json!(["a", "b"]);
+    let folder = small("maps", &json!({"outputs": outputs, "labels": labels}));
+    let model = load(&folder, &Settings::default()).expect("it loads");
+    let x = Tensor::new("x", [2, 2], Data::Fp32(vec![0.75, 0.25, 0.5, 0.5])).expect("a tensor");
+    let found = run(&model, vec![x]).expect("computed");
+    // In the order of the labels: the model's columns are b, a.
+    assert_eq!((found[0].shape(), found[0].data()), (&[2, 2][..], &Data::Fp32(vec![0.25, 0.75, 0.5, 0.5])));
+    let message = refusal(load(&small("lists", &json!({})), &Settings::default()));
+    assert!(message.starts_with("the model's artefact"), "{message}");
+}
+
 #[test]
 fn forecasts() {
     let model =
@@ -80,6 +96,17 @@ fn forecasts() {
         refusal(series(vec![vec![1.0, 2.0, 3.0], vec![1.0]]))
             .contains("series 1 has 1 values; the model needs the last 3")
     );
+}
+
+/// More items than the queue has room for go through all the same.
+#[test]
+fn many_items_do_not_overflow_the_queue() {
+    let settings = Settings { queue_max: 3, batch_max: 8, ..Settings::default() };
+    let model = load(&small("series", &json!({"task": "time-series-forecasting"})), &settings).expect("it loads");
+    let series = (0..50).map(|value| vec![0.0, 0.0, value as f32]).collect();
+    let answer = model.predict_blocking(Input::Series(series), None).expect("computed");
+    let wanted = (0..50).map(|value| vec![2.0 * value as f32, 3.0 * value as f32]).collect();
+    assert_eq!(answer, Answer::Forecasts(wanted));
 }
 
 #[test]

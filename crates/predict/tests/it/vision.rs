@@ -61,6 +61,16 @@ fn images_that_would_do_harm_are_refused() {
     }
 }
 
+/// A small file becomes an input of the model's size.
+#[test]
+fn more_images_than_may_be_unpacked_are_refused() {
+    let settings = Settings { request_bytes_max: 4 * 4 * 3 * 5, batch_max: 2, ..Settings::default() };
+    let model = load(&colors(), &settings).expect("it loads");
+    let dot = encoded(RgbImage::from_pixel(1, 1, image::Rgb([255, 0, 0])), ImageFormat::Png);
+    assert_eq!(classes(&model, vec![dot.clone(); 5]).expect("computed").len(), 5);
+    assert!(refusal(classes(&model, vec![dot; 6])).contains("at most 5 at once"));
+}
+
 /// PNG's check sum (RFC 1952's CRC-32).
 fn crc32(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(u32::MAX, |sum, byte| {
