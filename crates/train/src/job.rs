@@ -148,7 +148,8 @@ impl Ready {
 
 impl Job<'_> {
     fn run(&self, on_event: Listener) -> Result<Outcome> {
-        let settings = RunSettings { deadline: self.limits.time.map(|time| self.started + time), ..RunSettings::default() };
+        let settings =
+            RunSettings { deadline: self.limits.time.map(|time| self.started + time), ..RunSettings::default() };
         let mut run = Run::new(settings, on_event);
         let ready = self.ready(&mut run)?;
         self.settle(&ready, &mut run)?;
@@ -173,8 +174,11 @@ impl Job<'_> {
 
     fn ready(&self, run: &mut Run) -> Result<Ready> {
         let (rows, mut sha256) = self.read(&self.files.training)?;
-        let roles =
-            Roles { target: self.spec.target.clone(), features: self.spec.features.clone(), time: self.spec.time.clone() };
+        let roles = Roles {
+            target: self.spec.target.clone(),
+            features: self.spec.features.clone(),
+            time: self.spec.time.clone(),
+        };
         let (settings, mut shares): (Settings, SplitSettings) =
             (read("preprocessing", &self.spec.preprocessing)?, read("split", &self.spec.split)?);
         if self.spec.split.get("seed").is_none() {
@@ -219,7 +223,8 @@ impl Job<'_> {
 
     /// What the run needs to know of the data.
     fn settle(&self, ready: &Ready, run: &mut Run) -> Result<()> {
-        let job = digest(format!("{}\n{}\n{}", env!("CARGO_PKG_VERSION"), self.spec.to_value(), ready.sha256).as_bytes());
+        let job =
+            digest(format!("{}\n{}\n{}", env!("CARGO_PKG_VERSION"), self.spec.to_value(), ready.sha256).as_bytes());
         run.settings.seed = self.spec.seed;
         run.settings.labels = ready.preparation.classes().to_vec();
         run.settings.privacy = self.spec.privacy;
@@ -258,7 +263,8 @@ impl Job<'_> {
     }
 
     fn check_limits(&self, bytes: u64, ready: &Ready) -> Result<()> {
-        let data: usize = ready.measured().map(|split| split.2.len()).sum::<usize>() * crate::fit::shape(&ready.train.inputs).1 * 8;
+        let data: usize =
+            ready.measured().map(|split| split.2.len()).sum::<usize>() * crate::fit::shape(&ready.train.inputs).1 * 8;
         let (needed, most) = (bytes + 2 * data as u64, self.limits.memory_bytes_max);
         if needed > most {
             return Err(Error::LimitReached(format!(
@@ -281,14 +287,21 @@ impl Job<'_> {
         let mut metrics = BTreeMap::new();
         for (split, source, rows, dataset) in ready.measured() {
             let scores = ready.preparation.scores(source, rows, &model.predict(&dataset.inputs)?)?;
-            let values: Values = scores.listed().into_iter().map(|(metric, value)| (metric.name().to_owned(), value)).collect();
+            let values: Values =
+                scores.listed().into_iter().map(|(metric, value)| (metric.name().to_owned(), value)).collect();
             run.tell(Event::Metrics { split: split.to_owned(), step: 0, values: values.clone() });
             metrics.insert(split.to_owned(), values);
         }
         Ok(metrics)
     }
 
-    fn publish(&self, ready: &Ready, model: &dyn Model, training: Value, metrics: &BTreeMap<String, Values>) -> Result<PathBuf> {
+    fn publish(
+        &self,
+        ready: &Ready,
+        model: &dyn Model,
+        training: Value,
+        metrics: &BTreeMap<String, Values>,
+    ) -> Result<PathBuf> {
         let mut graph = Graph::new("orrery");
         let input = ready.preparation.export_inputs(&mut graph);
         let raw = model.export(&mut graph, &input);
@@ -299,10 +312,8 @@ impl Job<'_> {
         if folder.exists() {
             fs::remove_dir_all(&folder).map_err(file("could not be removed", &folder))?;
         }
-        let parts = [
-            Part { name: MODEL_FILE, bytes: &bytes },
-            Part { name: DESCRIPTION_FILE, bytes: &readable(&description) },
-        ];
+        let parts =
+            [Part { name: MODEL_FILE, bytes: &bytes }, Part { name: DESCRIPTION_FILE, bytes: &readable(&description) }];
         publish(&folder, &parts)?;
         Ok(folder)
     }
@@ -310,7 +321,8 @@ impl Job<'_> {
     fn description(&self, ready: &Ready, training: Value, metrics: &BTreeMap<String, Values>, sha256: &str) -> Value {
         let said = ready.preparation.describe();
         let inputs: Vec<Value> = said["inputs"].as_array().into_iter().flatten().map(input_of).collect();
-        let outputs: serde_json::Map<String, Value> = said["outputs"].as_array().into_iter().flatten().filter_map(role).collect();
+        let outputs: serde_json::Map<String, Value> =
+            said["outputs"].as_array().into_iter().flatten().filter_map(role).collect();
         json!({
             "format": FORMAT, "name": self.spec.name.as_deref().unwrap_or("model"), "task": self.spec.task.name(),
             "model": MODEL_FILE, "files": { MODEL_FILE: sha256 },
@@ -318,10 +330,12 @@ impl Job<'_> {
             "metrics": metrics,
             "data": {
                 "sha256": ready.sha256,
-                "rows": { "train": rows(&ready.train), "validation": rows(&ready.validation), "test": rows(&ready.test) },
+                "rows": ready.measured().map(|split| split.2.len()).sum::<usize>(),
+                "split": { "train": rows(&ready.train), "validation": rows(&ready.validation), "test": rows(&ready.test) },
                 "preparation": said,
             },
             "training": training,
+            "card": {},
         })
     }
 }

@@ -1,6 +1,8 @@
 //! The integration tests of `orrery-train`, in one binary.
 
+mod exports;
 mod fixture;
+mod job;
 mod linear;
 mod logistic;
 mod metrics;
