@@ -183,9 +183,8 @@ impl Columns {
     pub(super) fn apply(&self, table: &Table, rows: &[usize]) -> Result<Matrix> {
         let width = self.width();
         let mut values = vec![0.0; rows.len() * width];
-        let mut place = 0;
         let mut told = self.numbers.len();
-        for number in &self.numbers {
+        for (place, number) in self.numbers.iter().enumerate() {
             let raw = number.raw(present(table, &number.column)?)?;
             for (index, &row) in rows.iter().enumerate() {
                 values[index * width + place] = number.prepared(raw[row]);
@@ -193,7 +192,6 @@ impl Columns {
                     values[index * width + told] = f64::from(u8::from(raw[row].is_nan()));
                 }
             }
-            place += 1;
             told += usize::from(number.is_missing_told);
         }
         let mut place = told;

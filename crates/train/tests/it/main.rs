@@ -1,5 +1,6 @@
 //! The integration tests of `orrery-train`, in one binary.
 
+mod data;
 mod metrics;
 mod onnx;
 mod prepare;
