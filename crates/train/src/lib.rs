@@ -13,6 +13,7 @@ mod error;
 pub mod metrics;
 pub mod onnx;
 pub mod prepare;
+pub mod report;
 mod task;
 
 pub use dataset::{Dataset, Inputs, Matrix, Pixels, Target, Tokens, Windows};
