@@ -5,7 +5,7 @@
 
 use crate::artefact::{DESCRIPTION_FILE, FORMAT, MODEL_FILE, Part, digest, file, publish, readable};
 use crate::checkpoint::Checkpoints;
-use crate::data::{Limits as DataLimits, Pictures, ReadSettings, Table};
+use crate::data::{Format, Limits as DataLimits, PictureSettings, Pictures, ReadSettings, Table};
 use crate::event::{Control, Event, Values};
 use crate::fit::{Every, Run, RunSettings};
 use crate::metrics::{Metric, Scores};
@@ -18,6 +18,7 @@ use crate::{Dataset, Error, Result, Task};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Cursor;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -213,12 +214,16 @@ impl Job<'_> {
     fn read(&self, path: &Path) -> Result<(Rows, String)> {
         let bytes = fs::read(path).map_err(file("could not be read", path))?;
         let name = path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
-        let settings = ReadSettings { limits: self.limits.data.clone(), ..ReadSettings::default() };
-        if self.spec.task == Task::ImageClassification || !name.ends_with(".csv") {
-            let message = format!("`training_file` {name} is of no format that is read for {}", self.spec.task.name());
-            return Err(bad("training_file", message));
+        if self.spec.task == Task::ImageClassification {
+            let settings = PictureSettings { limits: self.limits.data.clone(), ..PictureSettings::default() };
+            return Ok((Rows::Pictures(Pictures::read(Cursor::new(&bytes), &settings)?), digest(&bytes)));
         }
-        Ok((Rows::Table(Table::read_csv(bytes.as_slice(), &settings)?), digest(&bytes)))
+        let format = Format::of_name(&name).ok_or_else(|| {
+            let message = format!("`training_file` {name} is of no known format; give a .csv, .jsonl or .parquet");
+            bad("training_file", message)
+        })?;
+        let settings = ReadSettings { limits: self.limits.data.clone(), ..ReadSettings::default() };
+        Ok((Rows::Table(Table::read(Cursor::new(&bytes), format, &settings)?), digest(&bytes)))
     }
 
     /// What the run needs to know of the data.

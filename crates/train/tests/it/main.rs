@@ -1,5 +1,6 @@
 //! The integration tests of `orrery-train`, in one binary.
 
+mod data;
 mod exports;
 mod fixture;
 mod job;
@@ -10,5 +11,6 @@ mod networks;
 mod onnx;
 mod prepare;
 mod privacy;
+mod report;
 mod resume;
 mod spec;
