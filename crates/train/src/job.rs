@@ -5,7 +5,7 @@
 
 use crate::artefact::{DESCRIPTION_FILE, FORMAT, MODEL_FILE, Part, digest, file, publish, readable};
 use crate::checkpoint::Checkpoints;
-use crate::data::{Limits as DataLimits, Pictures, ReadSettings, Table};
+use crate::data::{Format, Limits as DataLimits, PictureSettings, Pictures, ReadSettings, Table};
 use crate::event::{Control, Event, Values};
 use crate::fit::{Every, Run, RunSettings};
 use crate::metrics::{Metric, Scores};
@@ -18,6 +18,7 @@ use crate::{Dataset, Error, Result, Task};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Cursor;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -148,7 +149,8 @@ impl Ready {
 
 impl Job<'_> {
     fn run(&self, on_event: Listener) -> Result<Outcome> {
-        let settings = RunSettings { deadline: self.limits.time.map(|time| self.started + time), ..RunSettings::default() };
+        let settings =
+            RunSettings { deadline: self.limits.time.map(|time| self.started + time), ..RunSettings::default() };
         let mut run = Run::new(settings, on_event);
         let ready = self.ready(&mut run)?;
         self.settle(&ready, &mut run)?;
@@ -173,8 +175,11 @@ impl Job<'_> {
 
     fn ready(&self, run: &mut Run) -> Result<Ready> {
         let (rows, mut sha256) = self.read(&self.files.training)?;
-        let roles =
-            Roles { target: self.spec.target.clone(), features: self.spec.features.clone(), time: self.spec.time.clone() };
+        let roles = Roles {
+            target: self.spec.target.clone(),
+            features: self.spec.features.clone(),
+            time: self.spec.time.clone(),
+        };
         let (settings, mut shares): (Settings, SplitSettings) =
             (read("preprocessing", &self.spec.preprocessing)?, read("split", &self.spec.split)?);
         if self.spec.split.get("seed").is_none() {
@@ -209,17 +214,22 @@ impl Job<'_> {
     fn read(&self, path: &Path) -> Result<(Rows, String)> {
         let bytes = fs::read(path).map_err(file("could not be read", path))?;
         let name = path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
-        let settings = ReadSettings { limits: self.limits.data.clone(), ..ReadSettings::default() };
-        if self.spec.task == Task::ImageClassification || !name.ends_with(".csv") {
-            let message = format!("`training_file` {name} is of no format that is read for {}", self.spec.task.name());
-            return Err(bad("training_file", message));
+        if self.spec.task == Task::ImageClassification {
+            let settings = PictureSettings { limits: self.limits.data.clone(), ..PictureSettings::default() };
+            return Ok((Rows::Pictures(Pictures::read(Cursor::new(&bytes), &settings)?), digest(&bytes)));
         }
-        Ok((Rows::Table(Table::read_csv(bytes.as_slice(), &settings)?), digest(&bytes)))
+        let format = Format::of_name(&name).ok_or_else(|| {
+            let message = format!("`training_file` {name} is of no known format; give a .csv, .jsonl or .parquet");
+            bad("training_file", message)
+        })?;
+        let settings = ReadSettings { limits: self.limits.data.clone(), ..ReadSettings::default() };
+        Ok((Rows::Table(Table::read(Cursor::new(&bytes), format, &settings)?), digest(&bytes)))
     }
 
     /// What the run needs to know of the data.
     fn settle(&self, ready: &Ready, run: &mut Run) -> Result<()> {
-        let job = digest(format!("{}\n{}\n{}", env!("CARGO_PKG_VERSION"), self.spec.to_value(), ready.sha256).as_bytes());
+        let job =
+            digest(format!("{}\n{}\n{}", env!("CARGO_PKG_VERSION"), self.spec.to_value(), ready.sha256).as_bytes());
         run.settings.seed = self.spec.seed;
         run.settings.labels = ready.preparation.classes().to_vec();
         run.settings.privacy = self.spec.privacy;
@@ -258,7 +268,8 @@ impl Job<'_> {
     }
 
     fn check_limits(&self, bytes: u64, ready: &Ready) -> Result<()> {
-        let data: usize = ready.measured().map(|split| split.2.len()).sum::<usize>() * crate::fit::shape(&ready.train.inputs).1 * 8;
+        let data: usize =
+            ready.measured().map(|split| split.2.len()).sum::<usize>() * crate::fit::shape(&ready.train.inputs).1 * 8;
         let (needed, most) = (bytes + 2 * data as u64, self.limits.memory_bytes_max);
         if needed > most {
             return Err(Error::LimitReached(format!(
@@ -281,14 +292,21 @@ impl Job<'_> {
         let mut metrics = BTreeMap::new();
         for (split, source, rows, dataset) in ready.measured() {
             let scores = ready.preparation.scores(source, rows, &model.predict(&dataset.inputs)?)?;
-            let values: Values = scores.listed().into_iter().map(|(metric, value)| (metric.name().to_owned(), value)).collect();
+            let values: Values =
+                scores.listed().into_iter().map(|(metric, value)| (metric.name().to_owned(), value)).collect();
             run.tell(Event::Metrics { split: split.to_owned(), step: 0, values: values.clone() });
             metrics.insert(split.to_owned(), values);
         }
         Ok(metrics)
     }
 
-    fn publish(&self, ready: &Ready, model: &dyn Model, training: Value, metrics: &BTreeMap<String, Values>) -> Result<PathBuf> {
+    fn publish(
+        &self,
+        ready: &Ready,
+        model: &dyn Model,
+        training: Value,
+        metrics: &BTreeMap<String, Values>,
+    ) -> Result<PathBuf> {
         let mut graph = Graph::new("orrery");
         let input = ready.preparation.export_inputs(&mut graph);
         let raw = model.export(&mut graph, &input);
@@ -299,10 +317,8 @@ impl Job<'_> {
         if folder.exists() {
             fs::remove_dir_all(&folder).map_err(file("could not be removed", &folder))?;
         }
-        let parts = [
-            Part { name: MODEL_FILE, bytes: &bytes },
-            Part { name: DESCRIPTION_FILE, bytes: &readable(&description) },
-        ];
+        let parts =
+            [Part { name: MODEL_FILE, bytes: &bytes }, Part { name: DESCRIPTION_FILE, bytes: &readable(&description) }];
         publish(&folder, &parts)?;
         Ok(folder)
     }
@@ -310,7 +326,8 @@ impl Job<'_> {
     fn description(&self, ready: &Ready, training: Value, metrics: &BTreeMap<String, Values>, sha256: &str) -> Value {
         let said = ready.preparation.describe();
         let inputs: Vec<Value> = said["inputs"].as_array().into_iter().flatten().map(input_of).collect();
-        let outputs: serde_json::Map<String, Value> = said["outputs"].as_array().into_iter().flatten().filter_map(role).collect();
+        let outputs: serde_json::Map<String, Value> =
+            said["outputs"].as_array().into_iter().flatten().filter_map(role).collect();
         json!({
             "format": FORMAT, "name": self.spec.name.as_deref().unwrap_or("model"), "task": self.spec.task.name(),
             "model": MODEL_FILE, "files": { MODEL_FILE: sha256 },
@@ -318,10 +335,12 @@ impl Job<'_> {
             "metrics": metrics,
             "data": {
                 "sha256": ready.sha256,
-                "rows": { "train": rows(&ready.train), "validation": rows(&ready.validation), "test": rows(&ready.test) },
+                "rows": ready.measured().map(|split| split.2.len()).sum::<usize>(),
+                "split": { "train": rows(&ready.train), "validation": rows(&ready.validation), "test": rows(&ready.test) },
                 "preparation": said,
             },
             "training": training,
+            "card": {},
         })
     }
 }

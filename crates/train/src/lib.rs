@@ -19,6 +19,7 @@ pub mod metrics;
 pub mod onnx;
 pub mod prepare;
 pub mod privacy;
+pub mod report;
 pub mod search;
 mod spec;
 mod task;

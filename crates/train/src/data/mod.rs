@@ -3,14 +3,21 @@
 //! It owns formats, limits, the inference of types and the preview. It knows no task and no model. Every refusal names the
 //! row and the column; rows count from 1, without the header. Start at [`Table::read`].
 
+mod archive;
 mod csv;
 mod dates;
+mod idx;
+mod images;
 mod infer;
+mod jsonl;
+mod parquet;
 mod pictures;
+mod preview;
 mod raw;
 mod table;
 
 use std::collections::BTreeMap;
+use std::io::{Read, Seek};
 
 use serde::{Deserialize, Serialize};
 
@@ -18,8 +25,10 @@ use crate::{Error, Result};
 
 pub(crate) use dates::place;
 pub use dates::{DateFormat, DateParts};
+pub use images::PictureSettings;
 pub use pictures::Pictures;
 pub(crate) use pictures::sorted_classes;
+pub use preview::{ColumnPreview, NumbersPreview, Preview};
 pub(crate) use raw::MISSING_WORDS;
 pub use table::{Column, Strings, Table, Values};
 
@@ -111,12 +120,68 @@ pub(crate) fn over_limit(what: &str, limit: &str, value: impl std::fmt::Display)
     Error::LimitReached(format!("{what}; `{limit}` is {value}. Send less, or have the limit raised"))
 }
 
+/// Formats of a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Format {
+    /// Cells between delimiters.
+    Csv,
+    /// A JSON object a line.
+    Jsonl,
+    /// Apache Parquet.
+    Parquet,
+}
+
+impl Format {
+    /// The format of a file by its name's ending.
+    pub fn of_name(name: &str) -> Option<Format> {
+        let ending = name.rsplit_once('.')?.1.to_ascii_lowercase();
+        match ending.as_str() {
+            "csv" | "tsv" | "txt" => Some(Format::Csv),
+            "jsonl" | "ndjson" => Some(Format::Jsonl),
+            "parquet" | "pq" => Some(Format::Parquet),
+            _ => None,
+        }
+    }
+}
+
 impl Table {
-    /// Reads CSV. See `csv.rs` for what is accepted.
+    /// Reads a file to its end. CSV and JSONL are read as they come, Parquet is taken into memory first.
     ///
     /// # Errors
     /// [`Error::BadData`] with row and column, [`Error::LimitReached`], [`Error::File`].
-    pub fn read_csv(source: impl std::io::Read, settings: &ReadSettings) -> Result<Table> {
+    pub fn read(source: impl Read, format: Format, settings: &ReadSettings) -> Result<Table> {
+        match format {
+            Format::Csv => csv::read(source, settings),
+            Format::Jsonl => jsonl::read(source, settings),
+            Format::Parquet => parquet::read(source, settings),
+        }
+    }
+
+    /// [`Table::read`] of CSV.
+    ///
+    /// # Errors
+    /// As [`Table::read`].
+    pub fn read_csv(source: impl Read, settings: &ReadSettings) -> Result<Table> {
         csv::read(source, settings)
+    }
+}
+
+impl Pictures {
+    /// Reads an archive (zip, tar, tar packed by gzip) to its end: a folder for each class, or pairs of IDX files.
+    ///
+    /// # Errors
+    /// [`Error::BadData`] names the file and its row, or what is odd about the archive; [`Error::LimitReached`];
+    /// [`Error::File`].
+    pub fn read(source: impl Read + Seek, settings: &PictureSettings) -> Result<Pictures> {
+        images::read(source, settings)
+    }
+
+    /// Reads two IDX files, packed by gzip or not.
+    ///
+    /// # Errors
+    /// As [`Pictures::read`].
+    pub fn read_idx(pictures: impl Read, labels: impl Read, limits: &Limits) -> Result<Pictures> {
+        idx::read(pictures, labels, limits)
     }
 }

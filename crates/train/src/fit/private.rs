@@ -3,7 +3,7 @@
 
 use super::network::{Bench, Network};
 use super::random::Secret;
-use super::{Loss, Run};
+use super::{Balance, DescentSettings, Loss, Run};
 use crate::privacy::{Mechanism, epsilon, noise_for};
 use crate::spec::{PrivacySpec, bad};
 use crate::{Dataset, Error, Result};
@@ -28,8 +28,15 @@ impl Noise {
     ///
     /// # Errors
     /// [`Error::BadSpec`] when ε cannot be kept, [`Error::Internal`] when the system gives no random key.
-    pub fn of(run: &mut Run, rows: usize, batch: usize, steps: u64) -> Result<Option<Noise>> {
+    pub fn of(run: &mut Run, settings: &DescentSettings, rows: usize, steps: u64) -> Result<Option<Noise>> {
         let Some(spec) = run.settings.privacy else { return Ok(None) };
+        let batch = settings.batch_size.min(rows);
+        if settings.class_weight == Balance::Named("balanced") {
+            let path = "hyperparameters.class_weight";
+            let message =
+                format!("`{path}` \"balanced\" counts the classes, which `privacy` forbids; give weights by label");
+            return Err(bad(path, message));
+        }
         let sample_rate = batch as f64 / rows as f64;
         let multiplier = noise_for(spec.epsilon, spec.delta, sample_rate, steps)?;
         if spec.delta >= 1.0 / rows as f64 {
@@ -129,7 +136,8 @@ impl Cut<'_> {
     pub fn gradients(&self, weights: &[Vec<f32>], rows: &[usize]) -> (f64, Vec<Vec<f32>>) {
         let tensors = self.bench.weights(weights);
         let batch = self.bench.batch(&self.train.inputs, rows);
-        let (sums, taps) = self.network.forward_tapped(&tensors, &batch).expect("invariant: the row says it can be private");
+        let (sums, taps) =
+            self.network.forward_tapped(&tensors, &batch).expect("invariant: the row says it can be private");
         let (losses, _) = self.loss.of_rows(self.bench, sums, self.bench.wanted(&self.train.target, rows));
         let loss = losses.sum();
         let mut slopes = loss.backward();

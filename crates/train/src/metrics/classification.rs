@@ -191,7 +191,7 @@ fn mean_auc(per_class: &[ClassScore], rows: usize) -> Option<RocAuc> {
 fn log_loss(truth: &[u32], probabilities: &Matrix) -> Option<f64> {
     let rows = probabilities.values.chunks_exact(probabilities.width);
     let losses = rows.zip(truth).map(|(row, &class)| {
-        let probability = row[class as usize].max(f64::EPSILON).min(1.0 - f64::EPSILON);
+        let probability = row[class as usize].clamp(f64::EPSILON, 1.0 - f64::EPSILON);
         -probability.ln()
     });
     (!truth.is_empty()).then(|| sum(losses) / truth.len() as f64)

@@ -320,6 +320,14 @@ impl Preparation {
         }
     }
 
+    /// The column that each feature is made of, as many as [`Preparation::feature_names`].
+    pub fn feature_columns(&self) -> Vec<String> {
+        match &self.inputs {
+            InputPlan::Columns(columns) => columns.feature_columns(),
+            _ => Vec::new(),
+        }
+    }
+
     /// Names of the classes, in the order of their numbers; none of a regression.
     pub fn classes(&self) -> &[String] {
         self.target.classes()

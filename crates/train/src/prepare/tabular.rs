@@ -180,12 +180,18 @@ impl Columns {
             .collect()
     }
 
+    pub(super) fn feature_columns(&self) -> Vec<String> {
+        let told = self.numbers.iter().filter(|number| number.is_missing_told);
+        let one_hot = |one_hot: &OneHot| vec![one_hot.column.clone(); one_hot.codes.categories.len()];
+        let numbers = self.numbers.iter().chain(told).map(|number| number.column.clone());
+        numbers.chain(self.one_hots.iter().flat_map(one_hot)).collect()
+    }
+
     pub(super) fn apply(&self, table: &Table, rows: &[usize]) -> Result<Matrix> {
         let width = self.width();
         let mut values = vec![0.0; rows.len() * width];
-        let mut place = 0;
         let mut told = self.numbers.len();
-        for number in &self.numbers {
+        for (place, number) in self.numbers.iter().enumerate() {
             let raw = number.raw(present(table, &number.column)?)?;
             for (index, &row) in rows.iter().enumerate() {
                 values[index * width + place] = number.prepared(raw[row]);
@@ -193,7 +199,6 @@ impl Columns {
                     values[index * width + told] = f64::from(u8::from(raw[row].is_nan()));
                 }
             }
-            place += 1;
             told += usize::from(number.is_missing_told);
         }
         let mut place = told;
@@ -427,6 +432,9 @@ impl Resolved {
             let field = format!("preprocessing.columns.{}.{field}", column.name);
             Err(Error::BadSpec { field, message: message.to_owned() })
         };
+        if self.normalisation == Normalisation::Window {
+            return bad("normalisation", "`window` is for series; use `standard`, `min_max` or `none`");
+        }
         if is_number && matches!(&self.missing, Missing::Constant(Constant::Text(_))) {
             return bad("missing", "the column has numbers; give a number as the constant");
         }

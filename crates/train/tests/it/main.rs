@@ -1,6 +1,9 @@
 //! The integration tests of `orrery-train`, in one binary.
 
+mod data;
+mod exports;
 mod fixture;
+mod job;
 mod linear;
 mod logistic;
 mod metrics;
@@ -8,5 +11,6 @@ mod networks;
 mod onnx;
 mod prepare;
 mod privacy;
+mod report;
 mod resume;
 mod spec;

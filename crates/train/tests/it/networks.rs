@@ -1,6 +1,6 @@
 //! Networks that learn by steps.
 
-use crate::fixture::{accuracy, classification, csv, fit, fit_with, learning, onnx, testing};
+use crate::fixture::{accuracy, classification, csv, fit, fit_with, learning, onnx, regression, testing};
 use orrery_train::fit::RunSettings;
 use orrery_train::trainers::Splits;
 use orrery_train::{Control, Dataset, Error, Event, Spec, Target};
@@ -12,7 +12,11 @@ fn a_perceptron_reads_digits() {
     let train = classification(inputs, &target);
     let (inputs, target) = testing(csv("digits"));
     let test = classification(inputs, &target);
-    let model = fit("mlp", json!({ "epochs": 40, "learning_rate": 3e-3, "schedule": "cosine" }), &train);
+    let model = fit(
+        "mlp",
+        json!({ "hidden": [256], "dropout": 0.3, "epochs": 50, "learning_rate": 3e-3, "batch_size": 32, "schedule": "cosine" }),
+        &train,
+    );
     let found = accuracy(model.as_ref(), &test);
     assert!(found >= 0.97, "{found}");
 }
@@ -49,9 +53,11 @@ fn learning_stops_when_the_validation_loss_rises() {
     assert_eq!(count("best_step") + 5 * 3, count("steps"), "{notes}");
 }
 
+/// How steps over numbers end that must not end well.
 fn failure(hyperparameters: Value, mut on_event: impl FnMut(Event) -> Control + Send) -> Error {
-    let train = wine();
-    let trainer = Spec::trainer("mlp", &hyperparameters).expect("settings");
+    let (inputs, target) = csv("wine");
+    let train = regression(inputs, target);
+    let trainer = Spec::trainer("linear-regression", &hyperparameters).expect("settings");
     let mut run = orrery_train::fit::Run::new(RunSettings::default(), &mut on_event);
     match trainer.fit(Splits { train: &train, validation: None }, &mut run) {
         Err(error) => error,
@@ -61,7 +67,7 @@ fn failure(hyperparameters: Value, mut on_event: impl FnMut(Event) -> Control + 
 
 #[test]
 fn a_loss_that_is_no_number_ends_the_job() {
-    let settings = json!({ "optimizer": "sgd", "learning_rate": 100.0, "epochs": 200, "momentum": 0.99 });
+    let settings = json!({ "solver": "gradient-descent", "optimizer": "sgd", "learning_rate": 50.0, "epochs": 1000 });
     let error = failure(settings, |_| Control::Continue);
     assert!(matches!(&error, Error::Diverged(message) if message.contains("learning_rate")), "{error:?}");
 }
@@ -69,7 +75,7 @@ fn a_loss_that_is_no_number_ends_the_job() {
 #[test]
 fn the_step_is_finished_when_the_caller_wants_the_end() {
     let mut steps = 0;
-    let error = failure(json!({}), |event| {
+    let error = failure(json!({ "solver": "gradient-descent" }), |event| {
         steps += u64::from(matches!(event, Event::Step { .. }));
         if steps == 3 { Control::Cancel } else { Control::Continue }
     });

@@ -191,6 +191,8 @@ fn what_cannot_be_prepared_is_refused_by_name() {
     assert!(refused(Task::TabularRegression, &features(&["words"]), &plain).contains("sentences"));
     let bad = Settings { outliers: Outliers::ClipQuantile { low: 0.9, high: 0.1 }, ..Settings::default() };
     assert!(refused(Task::TabularRegression, &features(&["x"]), &bad).contains("low"));
+    let bad = Settings { normalisation: Normalisation::Window, ..Settings::default() };
+    assert!(refused(Task::TabularRegression, &features(&["x"]), &bad).contains("`window`"));
     let preparation =
         Preparation::fit(&table, Task::TabularRegression, &features(&["x"]), &plain, &[0, 2]).expect("a preparation");
     let message = preparation.apply(&table, &[1]).expect_err("no target").to_string();
