@@ -279,11 +279,11 @@ async fn a_request_ends_when_its_key_is_revoked_and_is_billed_for_what_it_produc
         waits.send("POST", TEXT, &head, body.to_string().as_bytes()).await;
         // One of another key goes on.
         let mut other = served.connect().await;
-        let mut short = text(10);
+        let mut short = text(40);
         short["model"] = json!(served.model);
         other.send("POST", TEXT, &head, short.to_string().as_bytes()).await;
         let running = async {
-            while served.stats().running < 4 {
+            while accounts.meter_stats().expect("a meter").running < 4 {
                 tokio::task::yield_now().await
             }
         };
