@@ -61,6 +61,8 @@ pub enum Command {
     Usage(UsageArguments),
     /// Read and verify the log of what administrators did
     Audit(Audit),
+    /// The keys under which files are encrypted
+    Vault(Vault),
     /// Talk to a model
     Chat(Chat),
     /// Measure a server's latency and throughput under load
@@ -298,6 +300,38 @@ pub struct TenantFlags {
     /// Personal data in answers: off, mask or refuse
     #[arg(long, value_name = "MODE")]
     pub redact_response: Option<String>,
+    /// Keep requests and answers for so many days, encrypted; 0 keeps nothing and deletes what is kept
+    #[arg(long, value_name = "DAYS")]
+    pub retention_days: Option<u32>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  orrery vault rotate
+  orrery vault rotate --only master
+
+A new data key is for what is stored from now on: files that are there stay readable by the one before. A new master key
+wraps all data keys again, and the one before is deleted. Servers on the data folder go on meanwhile.")]
+pub struct Vault {
+    #[command(subcommand)]
+    pub what: VaultCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum VaultCommand {
+    /// Replace the keys
+    Rotate {
+        /// Only these
+        #[arg(long, value_name = "KEYS")]
+        only: Option<VaultKeys>,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum VaultKeys {
+    Data,
+    Master,
 }
 
 #[derive(Debug, Args)]
@@ -625,6 +659,7 @@ impl Arguments {
             | Command::Price(_)
             | Command::Usage(_)
             | Command::Audit(_)
+            | Command::Vault(_)
             | Command::Pull(_)
             | Command::List(_)
             | Command::Rm(_)

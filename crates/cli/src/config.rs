@@ -2,8 +2,8 @@
 
 use crate::failure::Usage;
 use crate::layers::{Layers, Source};
-use orrery_platform::SourceSettings;
 use orrery_platform::metering::MeterSettings;
+use orrery_platform::{FileSettings, SourceSettings};
 use orrery_server::TlsFiles;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -36,6 +36,8 @@ pub struct Settings {
     pub server: orrery_server::Settings,
     /// Models, sources and engines; at least one model.
     pub platform: orrery_platform::Settings,
+    /// Limits on files, and where their master key is.
+    pub files: FileSettings,
     /// The way of usage into the ledger.
     pub metering: MeterSettings,
 }
@@ -88,6 +90,7 @@ impl Settings {
             auth: layers.boolean("server.auth"),
             server: server(layers)?,
             platform: platform(layers, environment)?,
+            files: files(layers)?,
             metering: metering(layers, environment)?,
         })
     }
@@ -175,8 +178,10 @@ fn server(layers: &Layers) -> Result<orrery_server::Settings, Usage> {
         headers_max: count(layers, "server.headers_max", 10, 10_000)?,
         header_timeout_ms: layers.integer("server.header_timeout_ms", 1, HOUR_MS)?,
         body_timeout_ms: layers.integer("server.body_timeout_ms", 1, HOUR_MS)?,
+        upload_rate_min_bytes: layers.size("files.rate_min", 1)?,
         write_timeout_ms: layers.integer("server.write_timeout_ms", 1, HOUR_MS)?,
         connections_max: count(layers, "server.connections_max", 1, 1_000_000)?,
+        tokenize_max_bytes: size(layers, "server.tokenize_max", 4)?,
         tls_reload_ms: layers.integer("server.tls_reload_ms", 1, HOUR_MS)?,
         grace_ms: layers.integer("server.grace_ms", 0, HOUR_MS)?,
         ping_ms: layers.integer("server.ping_ms", 1, HOUR_MS)?,
@@ -250,6 +255,18 @@ fn metering(layers: &Layers, environment: Environment) -> Result<MeterSettings, 
     })
 }
 
+fn files(layers: &Layers) -> Result<FileSettings, Usage> {
+    Ok(FileSettings {
+        file_max_bytes: layers.size("files.file_max", 1)?,
+        quota_bytes: layers.size("files.quota", 0)?,
+        uploads_max: count(layers, "files.uploads_max", 1, 10_000)?,
+        tenant_uploads_max: count(layers, "files.tenant_uploads_max", 1, 10_000)?,
+        retained_quota_bytes: layers.size("files.retained_quota", 0)?,
+        retained_queue_bytes: size(layers, "files.retained_queue", 0)?,
+        master_key: Some(layers.text("files.master_key")).filter(|path| !path.is_empty()).map(PathBuf::from),
+    })
+}
+
 fn isa(layers: &Layers) -> Result<Option<String>, Usage> {
     match layers.text("engine.isa") {
         "auto" => Ok(None),
@@ -304,6 +321,7 @@ mod tests {
         let settings = Settings::new(&Layers::defaults(), &home).expect("the defaults are valid");
         assert_eq!(settings.server, orrery_server::Settings::default());
         assert_eq!(settings.listen, "127.0.0.1:8080");
+        assert_eq!(settings.files, FileSettings::default());
         assert_eq!(settings.metering, MeterSettings::new(Path::new("/home/ada/.local/share/orrery")));
         assert_eq!(settings.platform.data_dir, Path::new("/home/ada/.local/share/orrery"));
         let data_dir = settings.platform.data_dir.clone();

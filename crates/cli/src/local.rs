@@ -39,7 +39,8 @@ impl Server {
              take an address such as 127.0.0.1:8080, or ask for keys"
         );
         let keys = if settings.auth { Keys::Asked } else { Keys::NotAsked };
-        let Opened { accounts, first_key } = Accounts::open(&settings.platform.data_dir, keys).await?;
+        let Opened { accounts, first_key } =
+            Accounts::open_with(&settings.platform.data_dir, keys, settings.files.clone()).await?;
         accounts.start_metering(settings.metering.clone()).await?;
         Ok((Self::run(listener, tls, settings, accounts, None)?, first_key))
     }

@@ -64,6 +64,7 @@ async fn dispatch(command: Command, settings: Settings) -> anyhow::Result<()> {
         Command::Price(price) => commands::price::run(price.what, &settings).await,
         Command::Usage(usage) => commands::usage::run(&usage, &settings).await,
         Command::Audit(audit) => commands::audit::run(audit.what, &settings).await,
+        Command::Vault(vault) => commands::vault::run(vault.what, &settings).await,
         Command::Chat(chat) => commands::chat::run(chat, settings).await,
         Command::Bench(Bench { what: Some(Measured::Engine(engine)), .. }) => {
             commands::bench::engine::run(&engine, settings).await

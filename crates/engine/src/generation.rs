@@ -29,6 +29,27 @@ struct Choice {
     over: bool,
 }
 
+/// Cancels one request. What it has produced can still be read; then its generation fails.
+#[derive(Clone)]
+pub struct Canceller {
+    id: u64,
+    shared: Arc<Shared>,
+}
+
+impl Canceller {
+    /// Its blocks are free within one step. One that has ended stays as it is.
+    pub fn cancel(&self) {
+        // An engine that is gone has nothing to cancel.
+        let _ = self.shared.commands.send(Command::Cancel(self.id));
+    }
+}
+
+impl std::fmt::Debug for Canceller {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Canceller({})", self.id)
+    }
+}
+
 /// When what happened to a request, in this order. What has not happened stands at what came before it.
 #[derive(Debug, Clone, Copy)]
 struct Clock {
@@ -90,6 +111,11 @@ impl Generation {
                 None => self.fail(self.shared.closed().unwrap_or_else(fault)),
             }
         }
+    }
+
+    /// Cancels the request from elsewhere, at any time.
+    pub fn canceller(&self) -> Canceller {
+        Canceller { id: self.id, shared: self.shared.clone() }
     }
 
     /// What has been produced so far, as far as it was read.

@@ -23,7 +23,7 @@ mod worker;
 
 pub use core::flow::Flow;
 pub use executor::{Executor, ModelExecutor, Shape};
-pub use generation::Generation;
+pub use generation::{Canceller, Generation};
 pub use handle::{ChatMessage, Engine, Handle, Load, LoadError, Roofline, Stats};
 pub use request::{Error, Event, FinishReason, Logprob, Request, Sampling, Timings, TokenLogprobs, Usage};
 pub use settings::Settings;

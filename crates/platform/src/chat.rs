@@ -5,6 +5,7 @@
 use crate::accounts::Sale;
 use crate::filter::{self, Filter};
 use crate::pull::blocking;
+use crate::retained;
 use crate::{Admission, Error, Platform, Principal, Reply};
 use orrery_engine::{Flow, Handle, Request, Sampling};
 use sha2::{Digest, Sha256};
@@ -157,12 +158,13 @@ impl Platform {
         let (by, mut messages) = (admission.by().clone(), request.messages);
         let tokens = on_text(&handle, bytes, move |handle| {
             filter::messages(&by, &mut messages)?;
-            handle.chat_prompt(&engine_messages(&messages)).map_err(engine_error)
+            let tokens = handle.chat_prompt(&engine_messages(&messages)).map_err(engine_error)?;
+            Ok((tokens, by.retains().then_some(messages)))
         });
-        let tokens = tokens.await?;
+        let (tokens, messages) = tokens.await?;
         let sale = Sale { model, version, endpoint: "chat.completions" };
-        self.submit(handle, admission, sale, Asked { tokens, text: None, prompt_logprobs: None }, request.generate)
-            .map_err(of_messages)
+        let asked = Asked { tokens, text: None, messages, prompt_logprobs: None };
+        self.submit(handle, admission, sale, asked, request.generate).map_err(of_messages)
     }
 
     /// Starts a text completion.
@@ -173,7 +175,7 @@ impl Platform {
         let (handle, model, version) = self.served(&request.model)?;
         let by = admission.by().clone();
         let (tokens, text) = match request.prompt {
-            Prompt::Tokens(tokens) => (filter::tokens(&by).map(|()| tokens)?, None),
+            Prompt::Tokens(tokens) => (filter::tokens(&by, "prompt").map(|()| tokens)?, None),
             Prompt::Text(mut text) => {
                 on_text(&handle, text.len(), move |handle| {
                     filter::text(&by, "prompt", &mut text)?;
@@ -183,7 +185,7 @@ impl Platform {
             }
         };
         let sale = Sale { model, version, endpoint: "completions" };
-        let asked = Asked { tokens, text, prompt_logprobs: request.prompt_logprobs };
+        let asked = Asked { tokens, text, messages: None, prompt_logprobs: request.prompt_logprobs };
         self.submit(handle, admission, sale, asked, request.generate)
     }
 
@@ -200,18 +202,23 @@ impl Platform {
         filter::logprobs(&by, generate.logprobs.is_some())?;
         let filter = Filter::of_answers(&by, generate.n);
         // The engine refuses a prompt that leaves no room, with its own numbers.
-        let Asked { tokens, text, prompt_logprobs } = asked;
+        let Asked { tokens, text, messages, prompt_logprobs } = asked;
         let room = handle.shape().context.saturating_sub(tokens.len()).max(1);
-        let request = engine_request(&by, tokens.clone(), generate, prompt_logprobs, room);
+        let request = engine_request(&by, tokens.clone(), generate.clone(), prompt_logprobs, room);
         let output_max = request.max_tokens.min(room).saturating_mul(request.n);
         let reserved = self.accounts().reserve(permit, &sale.model, tokens.len(), output_max)?;
         let generation = handle.submit(request).map_err(engine_error)?;
-        let tab = self.accounts().bill(&by, sale, reserved)?;
+        let standing = self.accounts().stand(&by, generation.canceller());
+        let tab = self.accounts().bill(&by, sale.clone(), reserved)?;
         let prompt_text = match text {
             Some(text) => text,
             None => handle.decode(&tokens).map_err(engine_error)?,
         };
-        Ok(Reply::new(admission, prompt_text, tokens, handle, generation, filter, tab))
+        let messages =
+            messages.unwrap_or_else(|| vec![ChatMessage { role: "user".into(), content: prompt_text.clone() }]);
+        let asked = retained::Asked { model: &sale.model, endpoint: sale.endpoint, messages, generate: &generate };
+        let recorder = self.accounts().files().recorder(&by, asked)?;
+        Ok(Reply::new(admission, prompt_text, tokens, handle, generation, filter, (tab, standing)).recorded(recorder))
     }
 }
 
@@ -220,11 +227,13 @@ struct Asked {
     tokens: Vec<u32>,
     /// What the tokens were made of, where it was text.
     text: Option<String>,
+    /// A chat's, where they are kept.
+    messages: Option<Vec<ChatMessage>>,
     prompt_logprobs: Option<usize>,
 }
 
 /// Works on a text of `bytes` bytes: here when it is short, else on a blocking thread.
-async fn on_text<T: Send + 'static>(
+pub(crate) async fn on_text<T: Send + 'static>(
     handle: &Handle,
     bytes: usize,
     work: impl FnOnce(&Handle) -> Result<T, Error> + Send + 'static,

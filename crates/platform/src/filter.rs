@@ -49,14 +49,15 @@ pub(crate) fn messages(by: &Principal, messages: &mut [ChatMessage]) -> Result<(
 }
 
 /// Token ids cannot be masked, so a prompt of them is refused where text would be looked through.
-pub(crate) fn tokens(by: &Principal) -> Result<(), Error> {
+pub(crate) fn tokens(by: &Principal, param: &'static str) -> Result<(), Error> {
     if by.tenant.redaction.request == RedactionMode::Off {
         return Ok(());
     }
     Err(Error::BadInput {
-        param: Some("prompt"),
-        message: "`prompt` is token ids, and this tenant's requests are looked through for personal data; send text"
-            .into(),
+        param: Some(param),
+        message: format!(
+            "`{param}` is token ids, and this tenant's requests are looked through for personal data; send text"
+        ),
     })
 }
 
@@ -83,6 +84,21 @@ pub(crate) fn text(by: &Principal, param: &'static str, text: &mut String) -> Re
         }
     }
     Ok(())
+}
+
+/// Masks or refuses personal data in a whole text that is given out.
+pub(crate) fn answer(by: &Principal, text: String) -> Result<String, Error> {
+    match by.tenant.redaction.response {
+        RedactionMode::Off => Ok(text),
+        RedactionMode::Mask => Ok(redact::mask(&text).0),
+        RedactionMode::Refuse => match redact::find(&text).first() {
+            Some(found) => Err(Error::bad_input(format!(
+                "the answer has personal data of the kind {}, which this tenant's answers may not carry",
+                found.kind.name()
+            ))),
+            None => Ok(text),
+        },
+    }
 }
 
 /// Names the kind, and nothing of what was found.
@@ -126,7 +142,7 @@ mod tests {
             assert_eq!(found.as_deref().ok(), wanted, "{mode}");
             let mut prompt = MAIL.to_owned();
             assert_eq!(text(&by, "prompt", &mut prompt).ok().map(|()| prompt).as_deref(), wanted);
-            assert_eq!(tokens(&by).is_ok(), mode == "off");
+            assert_eq!(tokens(&by, "prompt").is_ok(), mode == "off");
             if let Err(error) = found {
                 assert!(matches!(&error, Error::BadInput { param: Some("messages"), .. }));
                 assert!(!error.to_string().contains("ada@"), "{error}");

@@ -21,9 +21,11 @@ pub mod pull;
 pub mod redact;
 pub mod reference;
 mod reply;
+pub mod retained;
 pub mod sources;
 pub mod stats;
 pub mod store;
+mod text;
 
 pub use access::Action;
 pub use accounts::{Accounts, Principal};

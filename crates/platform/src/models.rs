@@ -107,6 +107,9 @@ pub struct ModelInfo {
     pub context: Option<usize>,
 }
 
+/// Time for what is retained to reach the disk at the end.
+const LAST: Duration = Duration::from_secs(5);
+
 /// Loads a model and starts its engine: [`Engine::load`], or a test's own. Blocking; progress from 0 to 1.
 pub type Loader =
     dyn Fn(&Path, &Load, EngineSettings, &mut dyn FnMut(f32)) -> Result<(Engine, Handle), LoadError> + Send + Sync;
@@ -180,6 +183,7 @@ impl Platform {
         });
         let mut tasks: Vec<JoinHandle<()>> = tasks.collect();
         tasks.extend([accounts.watch(), accounts.sweep(), accounts.files().keep_tidy()]);
+        tasks.push(accounts.files().write_retained());
         let loading = Mutex::new(tasks);
         Ok(Arc::new(Self { accounts, slots, gate: Gate::new(settings.admissions_max), loading }))
     }
@@ -239,20 +243,6 @@ impl Platform {
             .collect()
     }
 
-    /// Token ids of a text. Blocking for long texts: call it off the async workers, or use [`Platform::complete`].
-    pub fn tokenize(&self, model: &str, text: &str, add_special: bool) -> Result<Vec<u32>, Error> {
-        self.handle(model)?.encode(text, add_special).map_err(crate::chat::engine_error)
-    }
-
-    /// Token ids of a chat, rendered by the model's template.
-    pub fn tokenize_chat(&self, model: &str, messages: &[crate::ChatMessage]) -> Result<Vec<u32>, Error> {
-        self.handle(model)?.chat_prompt(&crate::chat::engine_messages(messages)).map_err(crate::chat::engine_error)
-    }
-
-    pub fn detokenize(&self, model: &str, tokens: &[u32]) -> Result<String, Error> {
-        self.handle(model)?.decode(tokens).map_err(crate::chat::engine_error)
-    }
-
     /// Not ready from now on; `admit` refuses. Requests that run go on.
     pub fn start_draining(&self) {
         self.gate.start_draining();
@@ -264,6 +254,7 @@ impl Platform {
         self.start_draining();
         let idle = async { tokio::join!(self.gate.wait_idle(grace), self.accounts.files().wait_idle()).0 };
         let finished = tokio::time::timeout(grace, idle).await.unwrap_or(false);
+        self.retain_the_last(LAST).await;
         let loading: Vec<_> = self.loading.lock().unwrap_or_else(PoisonError::into_inner).drain(..).collect();
         for task in loading {
             task.abort();

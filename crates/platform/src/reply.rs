@@ -1,8 +1,9 @@
 //! A running generation as the platform's events: tokens with their texts, redacted where the tenant wants that.
 
-use crate::accounts::Tab;
+use crate::accounts::{Standing, Tab};
 use crate::chat::{Event, FinishReason, Logprob, PromptToken, Timings, TokenLogprobs, Usage, engine_error};
 use crate::filter::Filter;
+use crate::retained::Recorder;
 use crate::{Admission, Error};
 use orrery_engine::{Generation, Handle};
 use orrery_store::Outcome;
@@ -19,6 +20,9 @@ pub struct Reply {
     pub prompt_tokens: Vec<u32>,
     handle: Handle,
     generation: Generation,
+    standing: Standing,
+    /// `None` where nothing is kept, and once it is handed on.
+    recorder: Option<Recorder>,
     /// `None` where nothing is looked for.
     filter: Option<Filter>,
     ready: VecDeque<Event>,
@@ -34,9 +38,7 @@ impl Drop for Reply {
         }
         self.generation.take_in();
         self.count();
-        if let Some(tab) = self.tab.take() {
-            tab.close(Outcome::Cancelled, self.generation.timings().into());
-        }
+        self.end(Outcome::Cancelled, self.generation.timings().into());
     }
 }
 
@@ -57,19 +59,32 @@ impl Reply {
         handle: Handle,
         generation: Generation,
         filter: Option<Filter>,
-        tab: Tab,
+        (tab, standing): (Tab, Standing),
     ) -> Self {
         Self {
+            standing,
             _admission: admission,
             tab: Some(tab),
             prompt_text,
             prompt_tokens,
             handle,
             generation,
+            recorder: None,
             filter,
             ready: VecDeque::new(),
             ended: false,
         }
+    }
+
+    /// Writes down what is given out.
+    pub(crate) fn recorded(mut self, recorder: Option<Recorder>) -> Self {
+        self.recorder = recorder;
+        self
+    }
+
+    /// The id under which request and answer will be found, where they are kept.
+    pub fn retained_id(&self) -> Option<&str> {
+        self.recorder.as_ref().map(Recorder::id)
     }
 
     /// The id of the request's row in the ledger, while it runs.
@@ -82,19 +97,37 @@ impl Reply {
         if self.ended {
             return None;
         }
-        let event = match self.ready.pop_front() {
-            Some(event) => event,
-            None => match self.generation.next().await {
-                Some(event) => {
-                    self.count();
-                    let event = self.event(event);
-                    self.filtered(event)
-                }
-                None => Event::Failed(Error::internal("the engine ended without a last event")),
-            },
-        };
+        let event = if self.standing.is_lost() { None } else { Some(self.step().await) };
+        // It may have been lost while this waited.
+        let Some(event) = event.filter(|_| !self.standing.is_lost()) else { return Some(self.revoke()) };
+        if let Some(recorder) = &mut self.recorder {
+            recorder.event(&event);
+        }
         self.close(&event);
         Some(event)
+    }
+
+    async fn step(&mut self) -> Event {
+        if let Some(event) = self.ready.pop_front() {
+            return event;
+        }
+        match self.generation.next().await {
+            Some(event) => {
+                self.count();
+                let event = self.event(event);
+                self.filtered(event)
+            }
+            None => Event::Failed(Error::internal("the engine ended without a last event")),
+        }
+    }
+
+    /// Ends a request whose key is not good any more: it is billed as if its client had gone away.
+    fn revoke(&mut self) -> Event {
+        self.ended = true;
+        self.generation.take_in();
+        self.count();
+        self.end(Outcome::Cancelled, self.generation.timings().into());
+        Event::Failed(Error::Unauthenticated("the key was revoked while the request ran; use another one".into()))
     }
 
     /// What has been produced is billed before it is given out.
@@ -112,8 +145,15 @@ impl Reply {
             _ => return,
         };
         self.ended = true;
+        self.end(outcome, timings);
+    }
+
+    fn end(&mut self, outcome: Outcome, timings: Timings) {
         if let Some(tab) = self.tab.take() {
             tab.close(outcome, timings);
+        }
+        if let Some(recorder) = self.recorder.take() {
+            recorder.finish(outcome, self.generation.usage().into());
         }
     }
 

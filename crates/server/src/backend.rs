@@ -13,14 +13,15 @@ use std::time::Duration;
 
 /// A generation that has been accepted. Dropping `events` cancels it.
 pub struct Running {
+    /// The id under which request and answer will be found, where they are kept.
+    pub id: Option<String>,
     /// The prompt's text as the model sees it, for `echo`.
     pub prompt_text: String,
     /// Ends after exactly one `Done` or `Failed`.
     pub events: BoxStream<'static, Event>,
 }
 
-/// The use cases behind the routes. Each method that can wait returns a future; none blocks, but for the three that
-/// work on text (`tokenize`, `tokenize_chat`, `detokenize`), which the routes call off the async workers.
+/// The use cases behind the routes. Each method that can wait returns a future; none blocks.
 pub trait Backend: Send + Sync + 'static {
     /// Who may use the service.
     fn accounts(&self) -> &Arc<Accounts>;
@@ -29,9 +30,20 @@ pub trait Backend: Send + Sync + 'static {
     fn stats(&self) -> Vec<ModelStats>;
     fn chat(&self, by: &Principal, request: ChatRequest) -> BoxFuture<'_, Result<Running, Error>>;
     fn complete(&self, by: &Principal, request: CompletionRequest) -> BoxFuture<'_, Result<Running, Error>>;
-    fn tokenize(&self, model: &str, text: &str, add_special: bool) -> Result<Vec<u32>, Error>;
-    fn tokenize_chat(&self, model: &str, messages: &[ChatMessage]) -> Result<Vec<u32>, Error>;
-    fn detokenize(&self, model: &str, tokens: &[u32]) -> Result<String, Error>;
+    fn tokenize(
+        &self,
+        by: &Principal,
+        model: String,
+        text: String,
+        add_special: bool,
+    ) -> BoxFuture<'_, Result<Vec<u32>, Error>>;
+    fn tokenize_chat(
+        &self,
+        by: &Principal,
+        model: String,
+        messages: Vec<ChatMessage>,
+    ) -> BoxFuture<'_, Result<Vec<u32>, Error>>;
+    fn detokenize(&self, by: &Principal, model: String, tokens: Vec<u32>) -> BoxFuture<'_, Result<String, Error>>;
     /// Not ready from now on; new requests are refused with `Unavailable`.
     fn start_draining(&self);
     /// Waits until nothing runs; `false` when `grace` ran out first.
@@ -71,16 +83,30 @@ impl Backend for Platform {
         })
     }
 
-    fn tokenize(&self, model: &str, text: &str, add_special: bool) -> Result<Vec<u32>, Error> {
-        Platform::tokenize(self, model, text, add_special)
+    fn tokenize(
+        &self,
+        by: &Principal,
+        model: String,
+        text: String,
+        add_special: bool,
+    ) -> BoxFuture<'_, Result<Vec<u32>, Error>> {
+        let by = by.clone();
+        Box::pin(async move { Platform::tokenize(self, self.admit(by).await?, &model, text, add_special).await })
     }
 
-    fn tokenize_chat(&self, model: &str, messages: &[ChatMessage]) -> Result<Vec<u32>, Error> {
-        Platform::tokenize_chat(self, model, messages)
+    fn tokenize_chat(
+        &self,
+        by: &Principal,
+        model: String,
+        messages: Vec<ChatMessage>,
+    ) -> BoxFuture<'_, Result<Vec<u32>, Error>> {
+        let by = by.clone();
+        Box::pin(async move { Platform::tokenize_chat(self, self.admit(by).await?, &model, messages).await })
     }
 
-    fn detokenize(&self, model: &str, tokens: &[u32]) -> Result<String, Error> {
-        Platform::detokenize(self, model, tokens)
+    fn detokenize(&self, by: &Principal, model: String, tokens: Vec<u32>) -> BoxFuture<'_, Result<String, Error>> {
+        let by = by.clone();
+        Box::pin(async move { Platform::detokenize(self, self.admit(by).await?, &model, tokens).await })
     }
 
     fn start_draining(&self) {
@@ -95,6 +121,7 @@ impl Backend for Platform {
 /// The reply lives as long as the events, and with it all that the request holds.
 fn running(mut reply: orrery_platform::Reply) -> Running {
     let prompt_text = std::mem::take(&mut reply.prompt_text);
+    let id = reply.retained_id().map(str::to_owned);
     let events = unfold(reply, |mut reply| async move { Some((reply.next().await?, reply)) });
-    Running { prompt_text, events: events.boxed() }
+    Running { id, prompt_text, events: events.boxed() }
 }

@@ -50,6 +50,8 @@ pub struct Settings {
     /// Time that a client may read nothing while bytes wait for it.
     pub write_timeout_ms: u64,
     pub connections_max: usize,
+    /// Bytes of a text whose tokens are asked for; of token ids whose text is, a quarter as many.
+    pub tokenize_max_bytes: usize,
     /// How often the files of the TLS certificate are looked at.
     pub tls_reload_ms: u64,
     /// How long running requests may go on after a shutdown signal.
@@ -93,6 +95,7 @@ impl Default for Settings {
             upload_rate_min_bytes: 16 * 1024,
             write_timeout_ms: 60_000,
             connections_max: 4096,
+            tokenize_max_bytes: 1024 * 1024,
             tls_reload_ms: 2_000,
             grace_ms: 30_000,
             ping_ms: 5_000,

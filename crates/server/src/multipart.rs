@@ -156,10 +156,11 @@ impl Multipart {
 
     async fn headers(&mut self) -> Result<Part, ApiError> {
         let end = loop {
-            if let Some(end) = memmem::find(&self.buffer, b"\r\n\r\n") {
+            let end = memmem::find(&self.buffer, b"\r\n\r\n");
+            if let Some(end) = end.filter(|end| *end <= HEADERS_MAX) {
                 break end;
             }
-            if self.buffer.len() > HEADERS_MAX {
+            if end.is_some() || self.buffer.len() > HEADERS_MAX {
                 return Err(malformed(&format!("a part's headers have more than {HEADERS_MAX} bytes")));
             }
             if !self.more().await? {

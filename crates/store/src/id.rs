@@ -64,7 +64,15 @@ impl FileId {
     /// # Errors
     /// [`Error::Internal`]: the system gives no random numbers.
     pub fn random() -> Result<Self> {
-        Ok(Self(format!("file-{}", random_chars()?)))
+        Self::with_prefix("file-")
+    }
+
+    /// A new random id that begins so.
+    ///
+    /// # Errors
+    /// [`Error::Internal`]: the system gives no random numbers. [`Error::BadInput`]: no id begins so.
+    pub fn with_prefix(prefix: &str) -> Result<Self> {
+        format!("{prefix}{}", random_chars()?).try_into()
     }
 }
 

@@ -27,7 +27,8 @@ pub async fn run(command: KeyCommand, settings: &Settings) -> anyhow::Result<()>
 /// # Errors
 /// The database cannot be opened.
 pub async fn open(settings: &Settings) -> anyhow::Result<(Arc<Accounts>, Principal)> {
-    let accounts = Accounts::open(&settings.platform.data_dir, Keys::Asked).await?.accounts;
+    let folder = &settings.platform.data_dir;
+    let accounts = Accounts::open_with(folder, Keys::Asked, settings.files.clone()).await?.accounts;
     let by = accounts.operator().await?;
     Ok((accounts, by))
 }

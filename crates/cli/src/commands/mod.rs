@@ -13,3 +13,4 @@ pub mod rm;
 pub mod serve;
 pub mod tenant;
 pub mod usage;
+pub mod vault;

@@ -73,6 +73,7 @@ fn change_of(flags: TenantFlags, before: LimitsInfo) -> Result<TenantChange, Usa
         limits: (limits != before).then_some(limits),
         redaction_request: flags.redact_request,
         redaction_response: flags.redact_response,
+        retention_days: flags.retention_days,
         ..TenantChange::default()
     })
 }

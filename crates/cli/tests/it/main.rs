@@ -7,5 +7,7 @@ mod model;
 mod product;
 mod run;
 mod scripted;
+mod timing;
 mod tls;
 mod usage;
+mod vault;

@@ -3,6 +3,7 @@
 //! A key is found by the sha256 of its text, so how long a search takes says nothing about any key's text.
 
 use super::principal::Principal;
+use super::standing::Runners;
 use super::{key_text, now_ms};
 use crate::Error;
 use orrery_store::{Key, KeyId, Price, Store, Tenant, TenantId};
@@ -25,6 +26,7 @@ pub(super) struct Keyring {
     used: Mutex<HashMap<KeyId, i64>>,
     /// When an unknown key last made us look for it.
     looked: Mutex<Option<Instant>>,
+    runners: Arc<Runners>,
 }
 
 /// An unknown key may be one that another process has just made. Looking is cheap, but not for everybody at once.
@@ -45,7 +47,23 @@ impl Keyring {
         let prices = store.prices().await?.into_iter().map(|price| (price.model.clone(), price)).collect();
         let fresh = Arc::new(Snapshot { changes, keys, prices });
         *self.snapshot.write().unwrap_or_else(PoisonError::into_inner) = fresh;
+        self.end_revoked();
         Ok(())
+    }
+
+    /// Requests that run.
+    pub fn runners(&self) -> &Arc<Runners> {
+        &self.runners
+    }
+
+    /// Ends requests whose keys are not good any more. One that expires meanwhile still ends what it began.
+    pub fn end_revoked(&self) {
+        let snapshot = self.snapshot();
+        self.runners.end_unless(|key| match snapshot.keys.get(&key.hash) {
+            Some((key, tenant)) => key.revoked_at_ms.is_none() && !tenant.suspended && tenant.erased_at_ms.is_none(),
+            // Who comes without a key has none here.
+            None => key.hash == [0; 32],
+        });
     }
 
     fn snapshot(&self) -> Arc<Snapshot> {

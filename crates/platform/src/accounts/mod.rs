@@ -10,6 +10,7 @@ mod keys;
 mod prices;
 mod principal;
 mod report;
+mod standing;
 mod tenants;
 mod vault;
 
@@ -27,6 +28,7 @@ pub(crate) use desk::{Sale, Tab};
 use keyring::Keyring;
 use orrery_store::{AuditEntry, Database, Key, KeyId, Limits, Memory, Price, Role, Store, Tenant, TenantId};
 use serde_json::{Map, Value};
+pub(crate) use standing::Standing;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -221,7 +223,7 @@ impl Accounts {
     }
 
     /// Notes an action before it is done: one that cannot be noted is not done.
-    async fn note(
+    pub(crate) async fn note(
         &self,
         by: &Principal,
         action: &'static str,

@@ -28,6 +28,11 @@ impl Principal {
         self.key.id.as_str()
     }
 
+    /// Whether the tenant's requests and answers are kept.
+    pub fn retains(&self) -> bool {
+        self.tenant.retention_days > 0
+    }
+
     pub(crate) fn role(&self) -> Role {
         self.key.role
     }

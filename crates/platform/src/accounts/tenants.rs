@@ -111,6 +111,9 @@ impl Accounts {
         self.note(by, "tenant.change", Some(&tenant.id), tenant.id.as_str(), details).await?;
         self.store.update_tenant(&tenant).await?;
         self.changed().await?;
+        if fields.contains(&"retention_days") {
+            self.files.keep_for(&tenant.id, tenant.retention_days).await?;
+        }
         Ok(tenant.into())
     }
 

@@ -18,6 +18,7 @@ use crate::Error;
 use crate::access::Action;
 use crate::accounts::{Principal, now_ms};
 use crate::reference::shown;
+use crate::retained::Queue;
 use orrery_store::{
     Blobs, FILE_ROWS_MAX, FileId, FileKind, FileQuery, MasterKey, Masters, Store, StoredFile, TenantId, Vault,
 };
@@ -42,6 +43,7 @@ struct Inner {
     /// Uploads that run, by tenant, and in all.
     uploads: Mutex<HashMap<TenantId, usize>>,
     running: watch::Sender<usize>,
+    retained: Queue,
 }
 
 /// A file, as it is shown. Times are milliseconds since 1970.
@@ -101,7 +103,14 @@ impl Files {
     }
 
     fn over(store: Arc<dyn Store>, vault: Vault, settings: FileSettings) -> Self {
-        Self(Arc::new(Inner { store, vault, settings, uploads: Mutex::default(), running: watch::Sender::new(0) }))
+        Self(Arc::new(Inner {
+            store,
+            vault,
+            settings,
+            uploads: Mutex::default(),
+            running: watch::Sender::new(0),
+            retained: Queue::new(),
+        }))
     }
 
     /// Uploads that run.
@@ -191,12 +200,24 @@ impl Files {
         Ok(self.0.vault.rotate_master().await?)
     }
 
-    async fn reader(&self, file: &StoredFile) -> Result<Reader, Error> {
+    pub(crate) fn store(&self) -> &Arc<dyn Store> {
+        &self.0.store
+    }
+
+    pub(crate) fn vault(&self) -> &Vault {
+        &self.0.vault
+    }
+
+    pub(crate) fn queue(&self) -> &Queue {
+        &self.0.retained
+    }
+
+    pub(crate) async fn reader(&self, file: &StoredFile) -> Result<Reader, Error> {
         Ok(Reader::new(self.0.vault.get(&file.tenant, file.blob).await?))
     }
 
     /// The entry goes first: a blob that nothing names is deleted later if it cannot be now.
-    async fn remove(&self, file: &StoredFile) -> Result<(), Error> {
+    pub(crate) async fn remove(&self, file: &StoredFile) -> Result<(), Error> {
         self.0.store.delete_file(&file.tenant, file.kind, &file.id).await.map_err(of_file(file.id.as_str()))?;
         match self.0.vault.blobs().delete(&file.tenant, file.blob).await {
             Ok(()) | Err(orrery_store::Error::NotFound(_)) => Ok(()),
@@ -208,13 +229,13 @@ impl Files {
     }
 
     /// A file that has not expired.
-    async fn live(&self, tenant: &TenantId, kind: FileKind, id: &str) -> Result<StoredFile, Error> {
+    pub(crate) async fn live(&self, tenant: &TenantId, kind: FileKind, id: &str) -> Result<StoredFile, Error> {
         let parsed: FileId = id.parse().map_err(|_| unknown(id))?;
         let file = self.0.store.file(tenant, kind, &parsed).await.map_err(of_file(id))?;
         if file.expires_at_ms.is_some_and(|at_ms| at_ms <= now_ms()) { Err(unknown(id)) } else { Ok(file) }
     }
 
-    fn query(&self, by: &Principal, kind: FileKind, after: Option<&str>) -> Result<FileQuery, Error> {
+    pub(crate) fn query(&self, by: &Principal, kind: FileKind, after: Option<&str>) -> Result<FileQuery, Error> {
         let after = after.map(|id| id.parse().map_err(|_| no_after(id))).transpose()?;
         let tenant = by.tenant.id.clone();
         let (name, purpose, newest_first) = (None, None, true);
@@ -222,7 +243,7 @@ impl Files {
     }
 
     /// One row more is read than is shown, to know whether there is one.
-    async fn page(&self, mut query: FileQuery, rows_max: usize) -> Result<(Vec<StoredFile>, bool), Error> {
+    pub(crate) async fn page(&self, mut query: FileQuery, rows_max: usize) -> Result<(Vec<StoredFile>, bool), Error> {
         query.rows_max = (rows_max + 1).min(FILE_ROWS_MAX);
         let mut files = self.0.store.files(&query).await.map_err(|error| match (&query.after, error) {
             (Some(after), orrery_store::Error::NotFound(_)) => no_after(after.as_str()),

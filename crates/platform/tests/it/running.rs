@@ -56,7 +56,10 @@ async fn a_model_that_cannot_be_loaded_is_failed_with_its_reason() {
         matches!(&models[..], [only] if only.id == "m" && matches!(only.state, ModelState::Failed(_)) && only.created > 0)
     );
     assert!(platform.stats().is_empty());
-    assert!(matches!(platform.tokenize("m", "x", false), Err(Error::Unavailable(_))));
+    assert!(matches!(
+        platform.tokenize(admit(&platform).await, "m", "x".into(), false).await,
+        Err(Error::Unavailable(_))
+    ));
 }
 
 #[tokio::test]
@@ -71,7 +74,7 @@ async fn a_missing_file_is_failed_too() {
 async fn an_unknown_model_is_not_found_and_what_is_served_is_told() {
     let data = tempfile::tempdir().expect("folder");
     let platform = start(data.path(), vec![model(data.path(), "m.gguf")], failing("x")).await.expect("started");
-    let error = platform.detokenize("gpt-5", &[1]).expect_err("unknown");
+    let error = platform.detokenize(admit(&platform).await, "gpt-5", vec![1]).await.expect_err("unknown");
     assert!(
         matches!(&error, Error::NotFound(message) if message.contains("`gpt-5`") && message.contains("served: m")),
         "{error}"
@@ -85,10 +88,10 @@ async fn a_catalogues_model_is_found_by_its_aliases_too() {
     let platform = start(data.path(), vec!["smollm2".into()], failing("x")).await.expect("started");
     assert_eq!(platform.models()[0].id, "smollm2-135m-instruct");
     for name in ["smollm2-135m-instruct", "smollm2", "smollm2-135m"] {
-        let error = platform.detokenize(name, &[1]).expect_err("not loaded");
+        let error = platform.detokenize(admit(&platform).await, name, vec![1]).await.expect_err("not loaded");
         assert!(matches!(error, Error::Unavailable(_)), "{name}: {error}");
     }
-    assert!(matches!(platform.detokenize("qwen3", &[1]), Err(Error::NotFound(_))));
+    assert!(matches!(platform.detokenize(admit(&platform).await, "qwen3", vec![1]).await, Err(Error::NotFound(_))));
 }
 
 #[tokio::test]
@@ -189,4 +192,9 @@ async fn admissions_are_bounded_and_draining_refuses() {
     drop(permit);
     assert!(matches!(platform.admit(by.clone()).await, Err(Error::Unavailable(_))));
     assert!(platform.drain(Duration::from_secs(10)).await);
+}
+
+async fn admit(platform: &Platform) -> orrery_platform::Admission {
+    let by = platform.accounts().operator().await.expect("the operator");
+    platform.admit(by).await.expect("admitted")
 }

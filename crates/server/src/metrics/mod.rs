@@ -6,6 +6,7 @@
 
 mod engines;
 mod ledger;
+mod retained;
 mod tenants;
 
 use crate::backend::Backend;
@@ -19,6 +20,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
+use retained::Retained;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
@@ -83,6 +85,8 @@ impl Metrics {
         let unauthenticated = Counter::default();
         registry.register("orrery_auth_refused", "Requests without a good key", unauthenticated.clone());
         registry.register_collector(Box::new(Engines { backend: backend.clone() }));
+        let files = backend.accounts().files().clone();
+        registry.register_collector(Box::new(Retained::new(move || files.retained_lost())));
         registry.register_collector(Box::new(Ledger::new(move || backend.accounts().meter_stats())));
         Self { registry, ttft, itl, e2e, queue, prefill, decode, success, tenants, unauthenticated }
     }

@@ -91,7 +91,8 @@ async fn only_a_form_with_one_boundary_is_read() {
         ("multipart/form-data", 400),
         ("multipart/form-data; boundary=", 400),
         ("multipart/form-data; boundary=a; boundary=b", 400),
-        ("multipart/form-data; boundary=\"a\u{7f}\"", 400),
+        ("multipart/form-data; boundary=\"a\tb\"", 400),
+        ("multipart/form-data; boundary=\"a", 400),
         (&format!("multipart/form-data; boundary={}", "x".repeat(71)), 400),
     ] {
         assert_eq!(status(bad), Err(wanted), "{bad}");

@@ -39,12 +39,17 @@ pub async fn create(
     request: Request,
 ) -> Result<Response, ApiError> {
     let arrived = Instant::now();
-    let ChatBody { request, delivery } =
+    let ChatBody { request, delivery, store } =
         ChatBody::read(read_object(request, &app.settings).await?, &app.settings.limits)?;
-    let identity = identity(&app, "chatcmpl-", &request.model);
+    if store && !by.retains() {
+        let message = "`store` needs a tenant that keeps requests and answers; its `retention_days` is 0.";
+        return Err(ApiError::unsupported("store", message));
+    }
+    let mut identity = identity(&app, "chatcmpl-", &request.model);
     let grid = Grid { prompts: 1, n: request.generate.n };
     let with_logprobs = request.generate.logprobs.is_some();
     let running = app.backend.chat(&by, request).await.inspect_err(|error| app.metrics.refused(&by, error))?;
+    identity.id = running.id.unwrap_or(identity.id);
     let observation = Observation::new(&app, &by, &identity.model, arrived, grid);
     let events = merge(vec![running.events]);
     if delivery.stream {

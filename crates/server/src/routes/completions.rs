@@ -39,7 +39,7 @@ pub async fn create(
 ) -> Result<Response, ApiError> {
     let arrived = Instant::now();
     let body = CompletionBody::read(read_object(request, &app.settings).await?, &app.settings.limits)?;
-    let identity = identity(&app, "cmpl-", &body.model);
+    let mut identity = identity(&app, "cmpl-", &body.model);
     let (grid, delivery, echo) = (body.grid(), body.delivery, body.echo);
     let logprobs = body.generate.logprobs.is_some();
     let mut texts = Vec::new();
@@ -47,6 +47,8 @@ pub async fn create(
     for request in body.into_requests() {
         // The first refusal drops, and so cancels, those that came before it.
         let running = app.backend.complete(&by, request).await.inspect_err(|error| app.metrics.refused(&by, error))?;
+        // Of several prompts each is kept under an id of its own, and the answer has that of the last.
+        identity.id = running.id.unwrap_or(identity.id);
         texts.push(running.prompt_text);
         streams.push(running.events);
     }

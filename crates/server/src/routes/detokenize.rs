@@ -1,15 +1,19 @@
 //! `POST /detokenize`, in vLLM's shape.
 
-use super::tokenize::{model_or_only, off_worker};
+use super::tokenize::model_or_only;
 use crate::body::read_object;
 use crate::error::{ApiError, ErrorBody};
 use crate::state::App;
 use crate::wire::fields::token_ids;
 use crate::wire::generate;
-use axum::Json;
 use axum::extract::{Request, State};
+use axum::{Extension, Json};
+use orrery_platform::Principal;
 use serde::Serialize;
 use utoipa::ToSchema;
+
+/// A token is about so many bytes of text: for one bound on both ways.
+const TOKEN_BYTES: usize = 4;
 
 #[derive(ToSchema)]
 #[expect(
@@ -37,15 +41,25 @@ pub struct DetokenizeAnswer {
         (status = 200, description = "The text", body = DetokenizeAnswer),
         (status = 400, description = "A field is wrong", body = ErrorBody),
         (status = 404, description = "No such model", body = ErrorBody),
+        (status = 429, description = "A limit of the key or its tenant is in the way", body = ErrorBody),
     )
 )]
-pub async fn detokenize(State(app): State<App>, request: Request) -> Result<Json<DetokenizeAnswer>, ApiError> {
+pub async fn detokenize(
+    State(app): State<App>,
+    Extension(by): Extension<Principal>,
+    request: Request,
+) -> Result<Json<DetokenizeAnswer>, ApiError> {
     let mut fields = read_object(request, &app.settings).await?;
     let name = generate::optional_model(&mut fields)?;
     let values = fields.array("tokens")?.ok_or_else(|| fields.missing("tokens"))?;
+    let tokens_max = app.settings.tokenize_max_bytes / TOKEN_BYTES;
+    if values.len() > tokens_max {
+        let message = format!("`tokens` has {} entries; at most {tokens_max} are allowed.", values.len());
+        return Err(ApiError::invalid("tokens", message));
+    }
     let tokens = token_ids(&values, "tokens")?;
     let model = model_or_only(&app, name)?;
-    let backend = app.backend.clone();
-    let prompt = off_worker(move || backend.detokenize(&model, &tokens)).await?;
+    let prompt =
+        app.backend.detokenize(&by, model, tokens).await.inspect_err(|error| app.metrics.refused(&by, error))?;
     Ok(Json(DetokenizeAnswer { prompt }))
 }

@@ -21,6 +21,9 @@ mod openapi;
 mod price;
 mod prices;
 mod ready;
+mod stored_completion;
+mod stored_completions;
+mod stored_messages;
 mod tenant;
 mod tenants;
 mod tokenize;
@@ -44,7 +47,9 @@ use utoipa_axum::routes;
 pub fn router(app: App) -> Router {
     let (router, mut document) = OpenApiRouter::with_openapi(openapi::document())
         .routes(routes!(index::index))
-        .routes(routes!(chat_completions::create))
+        .routes(routes!(stored_completions::list, chat_completions::create))
+        .routes(routes!(stored_completion::retrieve, stored_completion::delete))
+        .routes(routes!(stored_messages::list))
         .routes(routes!(completions::create))
         .routes(routes!(models::list))
         .routes(routes!(model::retrieve))

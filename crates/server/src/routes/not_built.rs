@@ -9,7 +9,6 @@ const KNOWN: &[&str] = &[
     "assistants",
     "audio",
     "batches",
-    "chat/completions",
     "containers",
     "conversations",
     "embeddings",

@@ -6,9 +6,9 @@ use crate::state::App;
 use crate::wire::fields::Fields;
 use crate::wire::params::{self, RequestSchema};
 use crate::wire::{chat_messages, generate, not_built};
-use axum::Json;
 use axum::extract::{Request, State};
-use orrery_platform::{ChatMessage, Error};
+use axum::{Extension, Json};
+use orrery_platform::{ChatMessage, Principal};
 use serde::Serialize;
 use std::borrow::Cow;
 use utoipa::openapi::RefOr;
@@ -20,6 +20,20 @@ use utoipa::{PartialSchema, ToSchema};
 enum Source {
     Prompt { text: String, add_special: bool },
     Messages(Vec<ChatMessage>),
+}
+
+impl Source {
+    /// Refuses a text of more bytes.
+    fn check(&self, bytes_max: usize) -> Result<(), ApiError> {
+        let (param, bytes) = match self {
+            Self::Prompt { text, .. } => ("prompt", text.len()),
+            Self::Messages(messages) => ("messages", messages.iter().map(|message| message.content.len()).sum()),
+        };
+        if bytes <= bytes_max {
+            return Ok(());
+        }
+        Err(ApiError::invalid(param, format!("`{param}` has {bytes} bytes of text; at most {bytes_max} are allowed.")))
+    }
 }
 
 pub struct TokenizeBody {
@@ -78,18 +92,23 @@ pub struct TokenizeAnswer {
         (status = 200, description = "The tokens", body = TokenizeAnswer),
         (status = 400, description = "A field is wrong", body = ErrorBody),
         (status = 404, description = "No such model", body = ErrorBody),
+        (status = 429, description = "A limit of the key or its tenant is in the way", body = ErrorBody),
     )
 )]
-pub async fn tokenize(State(app): State<App>, request: Request) -> Result<Json<TokenizeAnswer>, ApiError> {
+pub async fn tokenize(
+    State(app): State<App>,
+    Extension(by): Extension<Principal>,
+    request: Request,
+) -> Result<Json<TokenizeAnswer>, ApiError> {
     let body = TokenizeBody::read(read_object(request, &app.settings).await?)?;
     let id = model_or_only(&app, body.model)?;
+    body.source.check(app.settings.tokenize_max_bytes)?;
     let context = app.backend.models().into_iter().find(|model| model.id == id).and_then(|model| model.context);
-    let backend = app.backend.clone();
-    let tokens = off_worker(move || match body.source {
-        Source::Prompt { text, add_special } => backend.tokenize(&id, &text, add_special),
-        Source::Messages(messages) => backend.tokenize_chat(&id, &messages),
-    });
-    let tokens = tokens.await?;
+    let tokens = match body.source {
+        Source::Prompt { text, add_special } => app.backend.tokenize(&by, id, text, add_special),
+        Source::Messages(messages) => app.backend.tokenize_chat(&by, id, messages),
+    };
+    let tokens = tokens.await.inspect_err(|error| app.metrics.refused(&by, error))?;
     Ok(Json(TokenizeAnswer { count: tokens.len(), max_model_len: context, tokens }))
 }
 
@@ -100,14 +119,6 @@ pub fn model_or_only(app: &App, name: Option<String>) -> Result<String, ApiError
         _ => Err(ApiError::invalid("model", "Missing required parameter: `model`; this server has several.")),
     };
     name.map_or_else(only, Ok)
-}
-
-/// Runs text work away from the async workers: a prompt of megabytes takes a while.
-pub async fn off_worker<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
-) -> Result<T, ApiError> {
-    let joined = tokio::task::spawn_blocking(work).await;
-    joined.map_err(|_| ApiError::internal())?.map_err(ApiError::from)
 }
 
 #[cfg(test)]

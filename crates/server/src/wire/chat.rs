@@ -22,16 +22,19 @@ use utoipa::{PartialSchema, ToSchema};
 pub struct ChatBody {
     pub request: ChatRequest,
     pub delivery: Delivery,
+    /// The client counts on finding it again.
+    pub store: bool,
 }
 
 impl ChatBody {
     pub fn read(mut fields: Fields, limits: &Limits) -> Result<Self, ApiError> {
         let model = generate::model(&mut fields)?;
+        let store = fields.flag(&params::STORE)?;
         let (mut generate, delivery) = generate::read(&mut fields, limits)?;
         generate.max_tokens = max_tokens(&mut fields)?;
         generate.logprobs = logprobs(&mut fields, limits)?;
         let messages = chat_messages::read(&mut fields)?;
-        Ok(Self { request: ChatRequest { model, messages, generate }, delivery })
+        Ok(Self { request: ChatRequest { model, messages, generate }, delivery, store })
     }
 }
 
@@ -66,6 +69,7 @@ impl PartialSchema for ChatBody {
             .integer(&params::MAX_TOKENS)
             .integer(&params::MAX_COMPLETION_TOKENS)
             .flag(&params::LOGPROBS)
+            .flag(&params::STORE)
             .integer(&params::TOP_LOGPROBS)
             .required("model")
             .required("messages")

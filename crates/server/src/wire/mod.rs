@@ -15,6 +15,7 @@ pub mod generate;
 pub mod not_built;
 pub mod params;
 pub mod query;
+pub mod retained;
 pub mod usage;
 
 #[cfg(test)]

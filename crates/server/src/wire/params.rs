@@ -97,6 +97,8 @@ pub const IGNORE_EOS: Flag = flag("ignore_eos", "Go on past the model's end toke
 pub const LOGPROBS: Flag = flag("logprobs", "Report the log-probability of each token.");
 pub const ECHO: Flag = flag("echo", "Put the prompt before the answer.");
 pub const INCLUDE_USAGE: Flag = flag("include_usage", "End the stream with a chunk that has the usage.");
+pub const STORE: Flag =
+    flag("store", "Refuse unless the tenant keeps requests and answers; where it does, all are kept.");
 pub const ADD_SPECIAL: Flag =
     Flag { name: "add_special_tokens", default: true, about: "Add the model's begin token where it has one." };
 

@@ -11,6 +11,10 @@ const DOORS: &[(&str, &str, [bool; 4])] = &[
     ("get", "/v1/models", [true, true, true, true]),
     ("get", "/v1/models/{id}", [true, true, true, true]),
     ("post", "/v1/chat/completions", [true, true, true, true]),
+    ("get", "/v1/chat/completions", [true, true, false, false]),
+    ("get", "/v1/chat/completions/{id}", [true, true, false, false]),
+    ("delete", "/v1/chat/completions/{id}", [true, true, false, false]),
+    ("get", "/v1/chat/completions/{id}/messages", [true, true, false, false]),
     ("post", "/v1/completions", [true, true, true, true]),
     ("post", "/tokenize", [true, true, true, true]),
     ("post", "/detokenize", [true, true, true, true]),
@@ -97,7 +101,7 @@ async fn without_a_good_key_nothing_but_the_open_routes_answers() {
     for (method, path) in OPEN {
         assert_eq!(send(&server, None, method, path).await.status, 200, "{path}");
     }
-    for path in ["/nothing", "/v1/batches", "/v1/models/", "/v1", "/v1/chat/completions/x"] {
+    for path in ["/nothing", "/v1/batches", "/v1/models/", "/v1", "/v1/chat/completions/x/y"] {
         check_error(&send(&server, None, "get", path).await, 401, Some("invalid_api_key"), None);
     }
 }

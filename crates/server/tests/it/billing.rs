@@ -253,3 +253,110 @@ async fn a_prompt_leaves_no_trace_in_the_data_folder() {
     }
     assert!(bytes > 100_000, "the database and the journal were looked at: {bytes} bytes");
 }
+
+/// THREATS C11: within a second, whoever reads and whoever does not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_ends_when_its_key_is_revoked_and_is_billed_for_what_it_produced() {
+    for by_other_process in [false, true] {
+        // Few tokens a step, and many choices: they would run for seconds.
+        let served = Served::start(&fixture("llama-q8_0.gguf"), |settings| settings.step_tokens_max = 2).await;
+        let accounts = served.platform.accounts();
+        let (info, key) = accounts
+            .create_key(&admin(&served).await, NewKey { role: "inference".into(), ..NewKey::default() })
+            .await
+            .expect("a key");
+        let mut body = text(480);
+        (body["model"], body["stream"], body["n"]) = (json!(served.model), json!(true), json!(16));
+        let head = [("content-type", "application/json")];
+        let mut reads = Connection::open(served.address).await.with_key(&key);
+        reads.send("POST", TEXT, &head, body.to_string().as_bytes()).await;
+        reads.until("\"text\":").await;
+        // Another never reads, and a third waits for the whole answer.
+        let mut silent = Connection::open(served.address).await.with_key(&key);
+        silent.send("POST", TEXT, &head, body.to_string().as_bytes()).await;
+        body["stream"] = json!(false);
+        let mut waits = Connection::open(served.address).await.with_key(&key);
+        waits.send("POST", TEXT, &head, body.to_string().as_bytes()).await;
+        // One of another key goes on.
+        let mut other = served.connect().await;
+        let mut short = text(40);
+        short["model"] = json!(served.model);
+        other.send("POST", TEXT, &head, short.to_string().as_bytes()).await;
+        let running = async {
+            while accounts.meter_stats().expect("a meter").running < 4 {
+                tokio::task::yield_now().await
+            }
+        };
+        tokio::time::timeout(crate::support::PATIENCE, running).await.expect("in time");
+
+        let revoked = std::time::Instant::now();
+        if by_other_process {
+            let command = Accounts::open(served.data.path(), Keys::Asked).await.expect("accounts").accounts;
+            let operator = command.operator().await.expect("the operator");
+            command.revoke_key(&operator, &info.id).await.expect("revoked");
+        } else {
+            accounts.revoke_key(&admin(&served).await, &info.id).await.expect("revoked");
+        }
+        let refused = waits.response().await;
+        assert!(revoked.elapsed() < Duration::from_secs(1), "{:?}", revoked.elapsed());
+        check_error(&refused, 401, Some("invalid_api_key"), None);
+        let rest = reads.until("0\r\n\r\n").await;
+        assert!(rest.contains("was revoked") && !rest.contains("[DONE]"), "{rest}");
+        assert_eq!(other.response().await.status, 200);
+        let request = UsageRequest { key: Some(info.id.clone()), ..UsageRequest::default() };
+        let sum = ledger(&served, request).await.remove(0);
+        assert_eq!((sum.requests, sum.completed), (3, 0));
+        let all = total(&served).await;
+        assert_eq!(all.output_tokens, served.stats().generation_tokens, "what was produced is billed");
+        assert!(sum.output_tokens > 0 && sum.output_tokens < 3 * 16 * 480, "{}", sum.output_tokens);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn counting_tokens_takes_a_request_from_the_limits() {
+    let served = served().await;
+    let limits = LimitsInfo { requests_per_minute: Some(3), ..LimitsInfo::default() };
+    let mut connection = limited(&served, limits).await;
+    let head = [("content-type", "application/json")];
+    let prompt = json!({"prompt": "hello"}).to_string();
+    let tokens = json!({"tokens": [1, 2]}).to_string();
+    let chat = json!({"messages": [{"role": "user", "content": "hello"}]}).to_string();
+    for (path, body) in [("/tokenize", &prompt), ("/detokenize", &tokens), ("/tokenize", &chat)] {
+        assert_eq!(connection.request("POST", path, &head, body.as_bytes()).await.status, 200, "{path}");
+    }
+    for (path, body) in [("/tokenize", &prompt), ("/detokenize", &tokens)] {
+        let refused = connection.request("POST", path, &head, body.as_bytes()).await;
+        check_error(&refused, 429, Some("rate_limit_exceeded"), None);
+        assert!(refused.header("retry-after").is_some());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn counting_tokens_looks_for_personal_data_as_a_completion_does() {
+    let served = served().await;
+    let accounts = served.platform.accounts();
+    let ask = async |path: &str, body: Value| served.post(path, body).await;
+    let plain = ask("/tokenize", json!({"prompt": "write to [EMAIL]"})).await.json()["tokens"].clone();
+    let mail = json!({"prompt": "write to ada@example.org"});
+    let ids = ask("/tokenize", mail.clone()).await.json()["tokens"].clone();
+    let set = async |request: &str, response: &str| {
+        let change = TenantChange {
+            redaction_request: Some(request.into()),
+            redaction_response: Some(response.into()),
+            ..TenantChange::default()
+        };
+        accounts.change_tenant(&admin(&served).await, "default", change).await.expect("changed");
+    };
+    set("mask", "off").await;
+    assert_eq!(ask("/tokenize", mail.clone()).await.json()["tokens"], plain);
+    check_error(&ask("/detokenize", json!({"tokens": ids})).await, 400, None, Some("tokens"));
+    set("refuse", "off").await;
+    check_error(&ask("/tokenize", mail).await, 400, None, Some("prompt"));
+    let chat = json!({"messages": [{"role": "user", "content": "write to ada@example.org"}]});
+    check_error(&ask("/tokenize", chat).await, 400, None, Some("messages"));
+    set("off", "mask").await;
+    let text = ask("/detokenize", json!({"tokens": ids})).await.json()["prompt"].clone();
+    assert!(text.as_str().is_some_and(|text| text.ends_with("write to [EMAIL]")), "{text}");
+    set("off", "refuse").await;
+    check_error(&ask("/detokenize", json!({"tokens": ids})).await, 400, None, None);
+}

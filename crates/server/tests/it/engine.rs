@@ -4,7 +4,7 @@
 use crate::support::{Connection, PATIENCE, Response, check_error};
 use orrery_platform::accounts::Keys;
 use orrery_platform::metering::MeterSettings;
-use orrery_platform::{Accounts, ModelStats, Platform, Settings as PlatformSettings};
+use orrery_platform::{Accounts, FileSettings, ModelStats, Platform, Settings as PlatformSettings};
 use orrery_server::Settings;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
@@ -31,6 +31,10 @@ pub struct Served {
 
 impl Served {
     pub async fn start(model: &Path, edit: impl FnOnce(&mut PlatformSettings)) -> Self {
+        Self::start_with(model, edit, FileSettings::default()).await
+    }
+
+    pub async fn start_with(model: &Path, edit: impl FnOnce(&mut PlatformSettings), files: FileSettings) -> Self {
         let data = tempfile::tempdir().expect("a folder");
         let mut settings = PlatformSettings {
             data_dir: data.path().to_owned(),
@@ -39,7 +43,7 @@ impl Served {
             ..PlatformSettings::default()
         };
         edit(&mut settings);
-        let opened = Accounts::open(data.path(), Keys::Asked).await.expect("accounts");
+        let opened = Accounts::open_with(data.path(), Keys::Asked, files).await.expect("accounts");
         let (accounts, key) = (opened.accounts, opened.first_key.expect("a first start"));
         accounts.start_metering(MeterSettings::new(data.path())).await.expect("a journal");
         let platform = Platform::start(settings, accounts).expect("good settings");
@@ -68,6 +72,10 @@ impl Served {
         let mut connection = self.connect().await;
         connection.send("POST", path, &[], body.to_string().as_bytes()).await;
         connection
+    }
+
+    pub async fn get(&self, path: &str) -> Response {
+        self.connect().await.request("GET", path, &[], b"").await
     }
 
     pub fn stats(&self) -> ModelStats {

@@ -315,7 +315,7 @@ async fn a_canary_is_in_no_file_before_and_after_erasure() {
     assert!(other.rest().await.len() < content.len());
     std::fs::write(&blob, &whole).expect("written");
 
-    assert_eq!(server.delete(&format!("/v1/tenants/{tenant}")).await.status, 200);
+    assert_eq!(server.delete(&format!("/v1/tenants/{tenant}")).await.status, 204);
     assert_eq!((found(name.as_bytes()), found(CANARY)), (0, 0));
     assert_eq!(blobs(folder.path()), 1, "no blob of the tenant is left");
     // A copy that somebody kept is noise: no data key of the tenant is left.

@@ -21,6 +21,7 @@ mod openapi;
 mod parameters;
 mod privacy;
 mod ready;
+mod retained;
 mod shutdown;
 mod smuggling;
 mod tls;

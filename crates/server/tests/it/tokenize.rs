@@ -24,3 +24,14 @@ async fn what_is_refused() {
     server.backend.unready.store(true, std::sync::atomic::Ordering::Release);
     check_error(&server.post("/tokenize", &json!({"prompt": "a"})).await, 400, None, Some("model"));
 }
+
+#[tokio::test]
+async fn a_bound_on_length_is_held_both_ways() {
+    let server = Server::with(orrery_server::Settings { tokenize_max_bytes: 8, ..Default::default() }).await;
+    assert_eq!(server.post("/tokenize", &json!({"prompt": "12345678"})).await.status, 200);
+    check_error(&server.post("/tokenize", &json!({"prompt": "123456789"})).await, 400, None, Some("prompt"));
+    let chat = json!({"messages": [{"role": "user", "content": "12345"}, {"role": "user", "content": "6789"}]});
+    check_error(&server.post("/tokenize", &chat).await, 400, None, Some("messages"));
+    assert_eq!(server.post("/detokenize", &json!({"tokens": [97, 98]})).await.status, 200);
+    check_error(&server.post("/detokenize", &json!({"tokens": [97, 98, 99]})).await, 400, None, Some("tokens"));
+}

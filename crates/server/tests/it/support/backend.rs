@@ -140,7 +140,7 @@ impl Scripted {
             let _alive = &guard;
             event
         });
-        Ok(Running { prompt_text: script.to_owned(), events: events.boxed() })
+        Ok(Running { id: None, prompt_text: script.to_owned(), events: events.boxed() })
     }
 
     fn script(&self, script: &str, generate: &Generate) -> BoxStream<'static, Event> {
@@ -288,23 +288,35 @@ impl Backend for Scripted {
         })
     }
 
-    fn tokenize(&self, model: &str, text: &str, add_special: bool) -> Result<Vec<u32>, Error> {
-        Self::check_model(model)?;
+    fn tokenize(
+        &self,
+        _by: &Principal,
+        model: String,
+        text: String,
+        add_special: bool,
+    ) -> BoxFuture<'_, Result<Vec<u32>, Error>> {
         let bos = add_special.then_some(1);
-        Ok(bos.into_iter().chain(text.bytes().map(u32::from)).collect())
+        Box::pin(async move {
+            Self::check_model(&model)?;
+            Ok(bos.into_iter().chain(text.bytes().map(u32::from)).collect())
+        })
     }
 
-    fn tokenize_chat(&self, _model: &str, messages: &[ChatMessage]) -> Result<Vec<u32>, Error> {
-        Ok(messages.iter().map(|message| message.content.len() as u32).collect())
+    fn tokenize_chat(
+        &self,
+        _by: &Principal,
+        _model: String,
+        messages: Vec<ChatMessage>,
+    ) -> BoxFuture<'_, Result<Vec<u32>, Error>> {
+        Box::pin(async move { Ok(messages.iter().map(|message| message.content.len() as u32).collect()) })
     }
 
-    fn detokenize(&self, _model: &str, tokens: &[u32]) -> Result<String, Error> {
+    fn detokenize(&self, _by: &Principal, _model: String, tokens: Vec<u32>) -> BoxFuture<'_, Result<String, Error>> {
         let letter = |token: &u32| u8::try_from(*token).ok().map(char::from);
         let text: Option<String> = tokens.iter().map(letter).collect();
-        text.ok_or_else(|| Error::BadInput {
-            param: Some("tokens"),
-            message: "a token is over the vocabulary of 256".into(),
-        })
+        let refused =
+            || Error::BadInput { param: Some("tokens"), message: "a token is over the vocabulary of 256".into() };
+        Box::pin(async move { text.ok_or_else(refused) })
     }
 
     fn start_draining(&self) {

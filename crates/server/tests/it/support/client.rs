@@ -69,6 +69,11 @@ impl Connection {
         self
     }
 
+    /// The key that its requests bring.
+    pub fn key(&self) -> String {
+        self.key.clone().expect("a key")
+    }
+
     /// Sends a request and reads the whole answer.
     pub async fn request(&mut self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Response {
         self.send(method, path, headers, body).await;
