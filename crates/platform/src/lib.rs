@@ -23,6 +23,7 @@ mod reply;
 pub mod sources;
 pub mod stats;
 pub mod store;
+pub mod vetting;
 
 pub use access::Action;
 pub use accounts::{Accounts, Principal};
@@ -37,3 +38,4 @@ pub use reply::Reply;
 pub use sources::{OnProgress, Progress, SourceSettings, Step};
 pub use stats::ModelStats;
 pub use store::{Store, StoredModel};
+pub use vetting::Vetting;

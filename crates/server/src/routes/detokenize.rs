@@ -4,7 +4,7 @@ use super::tokenize::{model_or_only, off_worker};
 use crate::body::read_object;
 use crate::error::{ApiError, ErrorBody};
 use crate::state::App;
-use crate::wire::fields::token_ids;
+use crate::wire::fields::{Fields, token_ids};
 use crate::wire::generate;
 use axum::Json;
 use axum::extract::{Request, State};
@@ -40,12 +40,16 @@ pub struct DetokenizeAnswer {
     )
 )]
 pub async fn detokenize(State(app): State<App>, request: Request) -> Result<Json<DetokenizeAnswer>, ApiError> {
-    let mut fields = read_object(request, &app.settings).await?;
-    let name = generate::optional_model(&mut fields)?;
-    let values = fields.array("tokens")?.ok_or_else(|| fields.missing("tokens"))?;
-    let tokens = token_ids(&values, "tokens")?;
+    let (name, tokens) = read(read_object(request, &app.settings).await?)?;
     let model = model_or_only(&app, name)?;
     let backend = app.backend.clone();
     let prompt = off_worker(move || backend.detokenize(&model, &tokens)).await?;
     Ok(Json(DetokenizeAnswer { prompt }))
+}
+
+/// The model, if it is named, and the token ids.
+pub fn read(mut fields: Fields) -> Result<(Option<String>, Vec<u32>), ApiError> {
+    let name = generate::optional_model(&mut fields)?;
+    let values = fields.array("tokens")?.ok_or_else(|| fields.missing("tokens"))?;
+    Ok((name, token_ids(&values, "tokens")?))
 }

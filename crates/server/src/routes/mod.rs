@@ -5,7 +5,7 @@ mod audit;
 mod audit_verify;
 mod chat_completions;
 mod completions;
-mod detokenize;
+pub mod detokenize;
 mod health;
 mod index;
 mod key;
@@ -20,7 +20,7 @@ mod prices;
 mod ready;
 mod tenant;
 mod tenants;
-mod tokenize;
+pub mod tokenize;
 mod usage;
 
 use crate::error::ApiError;
