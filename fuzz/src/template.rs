@@ -10,7 +10,8 @@ const ROLES: [&str; 4] = ["user", "assistant", "system", "<|im_end|>"];
 /// Longest output that the caps below allow, with what a chat adds.
 const OUTPUT_MAX: usize = 1 << 16;
 
-const CAPS: Caps = Caps { fuel: 2_000, output_bytes: 1 << 12, value_bytes: 1 << 12, time_ms: 5_000, parser_stack_bytes: 0 };
+const CAPS: Caps =
+    Caps { fuel: 2_000, output_bytes: 1 << 12, value_bytes: 1 << 12, time_ms: 5_000, parser_stack_bytes: 0 };
 
 thread_local! {
     static TOKENIZER: Tokenizer = Tokenizer::new(&source(None)).expect("a good vocabulary");
@@ -40,11 +41,8 @@ fn source(template: Option<String>) -> TextSource {
 pub fn run(data: &[u8]) {
     let mut parts = data.split(|byte| *byte == END).map(|part| String::from_utf8_lossy(part).into_owned());
     let template = parts.next().unwrap_or_default();
-    let mut messages: Vec<Message> = parts
-        .take(3)
-        .zip(ROLES)
-        .map(|(content, role)| Message { role: role.to_owned(), content })
-        .collect();
+    let mut messages: Vec<Message> =
+        parts.take(3).zip(ROLES).map(|(content, role)| Message { role: role.to_owned(), content }).collect();
     messages.push(Message { role: "user".to_owned(), content: "Hi <|im_end|> there".to_owned() });
     let source = TextSource::Gguf(GgufText { chat_template: Some(template), ..GgufText::default() });
     TOKENIZER.with(|tokenizer| {

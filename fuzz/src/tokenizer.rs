@@ -70,16 +70,22 @@ fn gguf<'d>(part: &mut impl FnMut() -> &'d [u8]) -> TextSource {
     let merges = part();
     let numbers = part();
     // As the reader leaves them: inside the vocabulary.
-    let id = |at: usize| {
-        numbers.get(at).copied().filter(|value| usize::from(*value) < tokens.len()).map(u32::from)
-    };
+    let id = |at: usize| numbers.get(at).copied().filter(|value| usize::from(*value) < tokens.len()).map(u32::from);
     let flags = numbers.get(6).copied();
     let flag = |bit: u8| flags.and_then(|flags| (flags >> bit & 1 == 1).then_some(flags >> (bit + 1) & 1 == 1));
     TextSource::Gguf(GgufText {
         model: model.to_owned(),
         pre,
-        token_types: if types.len() == tokens.len() { types.into_iter().map(|kind| i32::from(kind % 8)).collect() } else { vec![] },
-        scores: if scores.len() == tokens.len() { scores.into_iter().map(|score| -f32::from(score)).collect() } else { vec![] },
+        token_types: if types.len() == tokens.len() {
+            types.into_iter().map(|kind| i32::from(kind % 8)).collect()
+        } else {
+            vec![]
+        },
+        scores: if scores.len() == tokens.len() {
+            scores.into_iter().map(|score| -f32::from(score)).collect()
+        } else {
+            vec![]
+        },
         merges: if merges.is_empty() { vec![] } else { list(merges) },
         bos: id(0),
         eos: id(1),

@@ -268,7 +268,7 @@ fn sandbox(layers: &Layers) -> Result<Sandbox, Usage> {
     };
     Ok(Sandbox {
         mode,
-        memory_max_bytes: layers.size("safety.sandbox_memory", 32 << 20)?,
+        memory_max_bytes: layers.size("safety.sandbox_memory", 128 << 20)?,
         cpu_max_s: layers.integer("safety.sandbox_cpu_s", 1, 3_600)?,
         timeout_ms: layers.integer("safety.sandbox_timeout_ms", 1, HOUR_MS)?,
     })

@@ -1,6 +1,7 @@
 //! Models that nobody vouches for are looked at in a child before a server opens them.
 
 use crate::run::{Server, finish, orrery};
+use std::io::{Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
@@ -13,22 +14,23 @@ fn text(path: &Path) -> &str {
     path.to_str().expect("UTF-8 path")
 }
 
-/// A small file whose vocabulary takes far more memory than it: four million empty tokens, which are zeros on the disk.
+/// A small file whose metadata take far more memory than it: twice four million empty strings, which are zeros on the disk.
 fn bomb(folder: &TempDir) -> PathBuf {
-    const TOKENS: u64 = 1 << 22;
-    let mut bytes = b"GGUF\x03\0\0\0".to_vec();
-    bytes.extend(0u64.to_le_bytes());
-    bytes.extend(1u64.to_le_bytes());
-    let key = "tokenizer.ggml.tokens";
-    bytes.extend((key.len() as u64).to_le_bytes());
-    bytes.extend(key.as_bytes());
-    bytes.extend(9u32.to_le_bytes());
-    bytes.extend(8u32.to_le_bytes());
-    bytes.extend(TOKENS.to_le_bytes());
+    const STRINGS: u64 = 1 << 22;
     let path = folder.path().join("bomb.gguf");
-    std::fs::write(&path, &bytes).expect("written");
-    let file = std::fs::OpenOptions::new().write(true).open(&path).expect("opened");
-    file.set_len(bytes.len() as u64 + 8 * TOKENS).expect("filled up");
+    let mut file = std::fs::File::create(&path).expect("made");
+    file.write_all(b"GGUF\x03\0\0\0").expect("written");
+    file.write_all(&[0u64.to_le_bytes(), 2u64.to_le_bytes()].concat()).expect("written");
+    for key in ["tokenizer.ggml.tokens", "tokenizer.ggml.merges"] {
+        let mut bytes = (key.len() as u64).to_le_bytes().to_vec();
+        bytes.extend(key.as_bytes());
+        bytes.extend(9u32.to_le_bytes());
+        bytes.extend(8u32.to_le_bytes());
+        bytes.extend(STRINGS.to_le_bytes());
+        file.write_all(&bytes).expect("written");
+        let end = file.seek(SeekFrom::Current((8 * STRINGS) as i64)).expect("inside");
+        file.set_len(end).expect("filled up");
+    }
     path
 }
 
@@ -72,7 +74,7 @@ fn bad_files_are_refused_with_their_reason() {
     assert!(run.code == Some(1) && run.err.contains("lies past the end of the file"), "{}", run.err);
     let run = finish(&mut orrery(&["check", "/nonexistent.gguf"]));
     assert!(run.code == Some(1) && run.err.contains("/nonexistent.gguf"), "{}", run.err);
-    let run = finish(orrery(&["check", text(&bomb(&folder))]).env("ORRERY_SANDBOX_MEMORY", "64MiB"));
+    let run = finish(orrery(&["check", text(&bomb(&folder))]).env("ORRERY_SANDBOX_MEMORY", "128MiB"));
     assert!(run.code == Some(1) && run.err.contains("needed more memory"), "{}", run.err);
     // With room enough the same file is refused for what it lacks.
     let run = finish(&mut orrery(&["check", text(&bomb(&folder))]));
@@ -86,7 +88,7 @@ fn serve_does_not_open_what_the_child_refuses() {
     let data = TempDir::new().expect("a folder");
     let path = bomb(&data);
     let serve = ["serve", "--listen", "127.0.0.1:0", "--data-dir", text(data.path()), "--model", text(&path)];
-    let run = finish(orrery(&serve).env("ORRERY_SANDBOX_MEMORY", "64MiB"));
+    let run = finish(orrery(&serve).env("ORRERY_SANDBOX_MEMORY", "128MiB"));
     assert!(run.code == Some(1) && run.err.contains("is not opened: its check in a separate process"), "{}", run.err);
     // Without a sandbox the server's own reader sees the file.
     let run = finish(orrery(&serve).env("ORRERY_SANDBOX", "off"));
