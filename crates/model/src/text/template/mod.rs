@@ -18,6 +18,7 @@ use minijinja::syntax::SyntaxConfig;
 use minijinja::{Environment, ErrorKind, Value, context};
 use serde_json::Value as Json;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 const NAME: &str = "chat";
@@ -173,7 +174,8 @@ impl ChatTemplate {
             documents => Value::from(()),
         };
         let template = environment.get_template(NAME).map_err(|error| broken(&error))?;
-        template.render_captured_to(context, &mut output).map_err(|error| broken(&error))?;
+        caught("it cannot be rendered", || template.render_captured_to(context, &mut output).map(drop))?
+            .map_err(|error| broken(&error))?;
         let text = String::from_utf8(output.bytes).map_err(|error| Error::Template(error.to_string()))?;
         Ok(Rendered { text, stand_ins: self.escape.stand_ins().clone() })
     }
@@ -209,10 +211,15 @@ fn parse(source: &str, caps: Caps) -> Result<Environment<'static>, minijinja::Er
     Ok(environment)
 }
 
+/// A panic of the template engine is the template's fault, and no reason to lose more than its rendering.
+fn caught<T>(reason: &str, work: impl FnOnce() -> T) -> Result<T, Error> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|_| Error::Template(reason.to_owned()))
+}
+
 /// Panics of the parser (on an error far to the right of a line, where arithmetic is checked) are errors too.
 fn on_stack<T: Send + 'static>(bytes: usize, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
     if bytes == 0 {
-        return Ok(work());
+        return caught("it cannot be parsed", work);
     }
     let thread = std::thread::Builder::new().name("chat template".to_owned()).stack_size(bytes);
     let thread = thread.spawn(work).map_err(|error| Error::Template(format!("no thread to parse it: {error}")))?;
@@ -298,5 +305,17 @@ impl io::Write for Capped {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_an_error() {
+        assert_eq!(caught("no", || 5).expect("no panic"), 5);
+        let error = caught("it cannot be rendered", || -> () { panic!("of somebody else's code") });
+        assert!(error.expect_err("a panic").to_string().contains("it cannot be rendered"));
     }
 }
