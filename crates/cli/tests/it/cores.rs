@@ -1,11 +1,11 @@
 //! A server that dies leaves nothing of a prompt: no core file, and nothing in its folders.
 
 use crate::run::orrery;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Lines, Read as _, Write as _};
 use std::net::TcpStream;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use tempfile::TempDir;
 
 const SIGABRT: i32 = 6;
@@ -17,6 +17,8 @@ fn canary() -> String {
 
 struct Dying {
     child: Child,
+    /// Kept: a server that cannot write to its output ends.
+    _lines: Lines<BufReader<ChildStdout>>,
     address: String,
     folder: TempDir,
 }
@@ -36,10 +38,13 @@ impl Dying {
         command.arg("--model").arg(model).current_dir(folder.path()).stdin(Stdio::null()).stdout(Stdio::piped());
         command.env_clear().env("ORRERY_CORE_DUMPS", core_dumps).env("TMPDIR", &temporary).env("PATH", "/usr/bin:/bin");
         let mut child = command.spawn().expect("the binary starts");
-        let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines().map_while(Result::ok);
-        let address = lines.find_map(|line| line.strip_prefix("listening on http://").map(str::to_owned));
-        assert!(lines.any(|line| line.starts_with("ready: ")), "it gets ready");
-        Self { child, address: address.expect("it listens"), folder }
+        let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
+        let mut after = |begin: &str| {
+            lines.by_ref().map_while(Result::ok).find_map(|line| line.strip_prefix(begin).map(str::to_owned))
+        };
+        let address = after("listening on http://");
+        assert!(after("ready: ").is_some(), "it gets ready");
+        Self { child, _lines: lines, address: address.expect("it listens"), folder }
     }
 
     /// The first piece of an answer to the canary; the request goes on.
