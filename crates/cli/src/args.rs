@@ -51,6 +51,11 @@ pub enum Command {
     List(List),
     /// Remove models from the data folder
     Rm(Remove),
+    /// Look at a model's files before anything opens them
+    Check(Check),
+    /// What `check` and `serve` start to look at a model
+    #[command(hide = true)]
+    CheckModel(CheckModel),
     /// Make, list, show and revoke keys
     Key(Key),
     /// Make, list, change and erase tenants
@@ -157,6 +162,35 @@ pub struct Remove {
     /// Names as `orrery list` shows them
     #[arg(value_name = "MODEL", required = true)]
     pub models: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  orrery check ./model.gguf
+  orrery check ./Qwen2.5-0.5B-Instruct --json
+
+Reads everything but the weights, in a process of its own that can read these files and do nothing else. Exit code 0: good.")]
+pub struct Check {
+    /// A GGUF file or a Hugging Face folder
+    #[arg(value_name = "PATH")]
+    pub path: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct CheckModel {
+    pub path: PathBuf,
+    /// Bytes
+    #[arg(long)]
+    pub memory: u64,
+    #[arg(long)]
+    pub cpu_s: u64,
+    /// Refuse where a side of the sandbox stays open
+    #[arg(long)]
+    pub require: bool,
 }
 
 #[derive(Debug, Args)]
@@ -663,6 +697,8 @@ impl Arguments {
             | Command::Pull(_)
             | Command::List(_)
             | Command::Rm(_)
+            | Command::Check(_)
+            | Command::CheckModel(_)
             | Command::Completions(_) => Ok(()),
         }
     }

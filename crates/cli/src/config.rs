@@ -2,6 +2,7 @@
 
 use crate::failure::Usage;
 use crate::layers::{Layers, Source};
+use crate::sandbox::{Mode, Sandbox};
 use orrery_platform::metering::MeterSettings;
 use orrery_platform::{FileSettings, SourceSettings};
 use orrery_server::TlsFiles;
@@ -40,6 +41,10 @@ pub struct Settings {
     pub files: FileSettings,
     /// The way of usage into the ledger.
     pub metering: MeterSettings,
+    /// How model files are looked at before they are opened.
+    pub sandbox: Sandbox,
+    /// Whether this process may leave a core file, which would have prompts in it.
+    pub core_dumps: bool,
 }
 
 /// The environment as a function, so that tests bring their own.
@@ -92,6 +97,8 @@ impl Settings {
             platform: platform(layers, environment)?,
             files: files(layers)?,
             metering: metering(layers, environment)?,
+            sandbox: sandbox(layers)?,
+            core_dumps: layers.boolean("safety.core_dumps"),
         })
     }
 
@@ -233,6 +240,8 @@ fn platform(layers: &Layers, environment: Environment) -> Result<orrery_platform
         stop_strings_max: limits.stop_strings_max,
         stop_bytes_max: limits.stop_bytes_max,
         admissions_max: count(layers, "server.admissions_max", 1, 1_000_000)?,
+        // Its process is started by `local`, for what runs there.
+        vetting: orrery_platform::Vetting::default(),
     })
 }
 
@@ -264,6 +273,21 @@ fn files(layers: &Layers) -> Result<FileSettings, Usage> {
         retained_quota_bytes: layers.size("files.retained_quota", 0)?,
         retained_queue_bytes: size(layers, "files.retained_queue", 0)?,
         master_key: Some(layers.text("files.master_key")).filter(|path| !path.is_empty()).map(PathBuf::from),
+    })
+}
+
+fn sandbox(layers: &Layers) -> Result<Sandbox, Usage> {
+    let mode = match layers.text("safety.sandbox") {
+        "require" => Mode::Require,
+        "prefer" => Mode::Prefer,
+        "off" => Mode::Off,
+        name => return Err(layers.refuse("safety.sandbox", format!("`{name}` is not one of require, prefer, off"))),
+    };
+    Ok(Sandbox {
+        mode,
+        memory_max_bytes: layers.size("safety.sandbox_memory", 128 << 20)?,
+        cpu_max_s: layers.integer("safety.sandbox_cpu_s", 1, 3_600)?,
+        timeout_ms: layers.integer("safety.sandbox_timeout_ms", 1, HOUR_MS)?,
     })
 }
 
@@ -322,6 +346,8 @@ mod tests {
         assert_eq!(settings.server, orrery_server::Settings::default());
         assert_eq!(settings.listen, "127.0.0.1:8080");
         assert_eq!(settings.files, FileSettings::default());
+        let sandbox = Sandbox { mode: Mode::Prefer, memory_max_bytes: 1 << 30, cpu_max_s: 20, timeout_ms: 30_000 };
+        assert_eq!((settings.sandbox, settings.core_dumps), (sandbox, false));
         assert_eq!(settings.metering, MeterSettings::new(Path::new("/home/ada/.local/share/orrery")));
         assert_eq!(settings.platform.data_dir, Path::new("/home/ada/.local/share/orrery"));
         let data_dir = settings.platform.data_dir.clone();
@@ -340,6 +366,7 @@ mod tests {
             ("--listen", "server.listen", "h:99999", "is not HOST:PORT"),
             ("--tls-cert", "server.tls_cert", "a.pem", "give --tls-key PATH too"),
             ("--tls-key", "server.tls_key", "b.pem", "give --tls-cert PATH too"),
+            ("--sandbox", "safety.sandbox", "on", "`on` is not one of require"),
             ("--log", "log", "info", "such as text/info"),
             ("--log", "log", "xml/info", "`xml` is no format"),
             ("--log", "log", "text/loud", "`loud` is no level"),

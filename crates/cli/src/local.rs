@@ -55,7 +55,8 @@ impl Server {
         let address = listener.local_addr().context("cannot read the address of the socket")?;
         let scheme = if tls.is_some() { "https" } else { "http" };
         let listener = Listener::new(listener, tls);
-        let platform = Platform::start(settings.platform.clone(), accounts)?;
+        let vetting = settings.sandbox.vetting();
+        let platform = Platform::start(orrery_platform::Settings { vetting, ..settings.platform.clone() }, accounts)?;
         let (shutdown, stopped) = oneshot::channel();
         let stopped = async move {
             // A dropped sender stops the server too.

@@ -14,6 +14,7 @@ mod local;
 mod logging;
 mod money;
 mod progress;
+mod sandbox;
 mod signals;
 mod size;
 mod sse;
@@ -39,6 +40,9 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
     if let Command::Completions(completions) = &arguments.command {
         return commands::completions::run(completions);
     }
+    if let Command::CheckModel(check) = &arguments.command {
+        return commands::check::child(check);
+    }
     let mut layers = config::layers(arguments.global.config.as_deref(), &config::environment)?;
     arguments.lay(&mut layers)?;
     let mut settings = Settings::new(&layers, &config::environment)?;
@@ -46,6 +50,9 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
         settings = settings.quiet(&layers);
     }
     logging::start(&settings.log);
+    if !settings.core_dumps {
+        sandbox::walls::forbid_cores()?;
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
     let result = runtime.block_on(dispatch(arguments.command, settings));
     // A model that is still loading must not hold up the exit.
@@ -59,6 +66,8 @@ async fn dispatch(command: Command, settings: Settings) -> anyhow::Result<()> {
         Command::Pull(pull) => commands::pull::run(&pull, &settings).await,
         Command::List(list) => commands::list::run(&list, &settings).await,
         Command::Rm(remove) => commands::rm::run(&remove, &settings).await,
+        Command::Check(check) => commands::check::run(&check, &settings).await,
+        Command::CheckModel(check) => commands::check::child(&check),
         Command::Key(key) => commands::key::run(key.what, &settings).await,
         Command::Tenant(tenant) => commands::tenant::run(tenant.what, &settings).await,
         Command::Price(price) => commands::price::run(price.what, &settings).await,

@@ -48,17 +48,34 @@ impl Model {
     ) -> Result<Self, Error> {
         let checkpoint = weights::Checkpoint::open(path)?;
         let hyper = checkpoint.hyper().clone();
-        let tokenizer = text::Tokenizer::new(checkpoint.text())?;
-        if tokenizer.vocabulary() > hyper.vocabulary {
-            let reason = format!("{} tokens, but the model has {}", tokenizer.vocabulary(), hyper.vocabulary);
-            return Err(Error::Tokenizer(reason));
-        }
-        let template = text::ChatTemplate::new(checkpoint.text(), &tokenizer)?;
+        let (tokenizer, template) = read_text(&checkpoint)?;
         let mut loader = Loader::new(&checkpoint, settings, &compute, progress);
         let decoder = arch::build(&mut loader)?;
         let weight_bytes = loader.packed_bytes();
         loader.finish()?;
         Ok(Self { compute, hyper, tokenizer: Arc::new(tokenizer), template: Arc::new(template), decoder, weight_bytes })
+    }
+
+    /// Reads everything but the weights and checks it as [`Model::load`] does. What it has found, as names and values to show.
+    ///
+    /// # Errors
+    /// As [`Model::load`], but for what only its weights can tell.
+    pub fn inspect(path: &Path) -> Result<Vec<(&'static str, String)>, Error> {
+        let checkpoint = weights::Checkpoint::open(path)?;
+        let (tokenizer, template) = read_text(&checkpoint)?;
+        let hyper = checkpoint.hyper();
+        Ok(vec![
+            ("architecture", hyper.architecture.clone()),
+            ("layers", hyper.layers.to_string()),
+            ("context", hyper.context.to_string()),
+            ("vocabulary", tokenizer.vocabulary().to_string()),
+            ("tensors", checkpoint.tensors().count().to_string()),
+            (
+                "parameters",
+                checkpoint.tensors().map(|tensor| tensor.shape.iter().product::<usize>()).sum::<usize>().to_string(),
+            ),
+            ("chat template", if template.is_there() { "yes" } else { "no" }.to_owned()),
+        ])
     }
 
     pub fn hyper(&self) -> &weights::Hyper {
@@ -98,4 +115,16 @@ impl Model {
         debug_assert_eq!(batch.check(self.hyper.vocabulary, self.hyper.context, kv.blocks()), Ok(()));
         self.decoder.forward(&self.compute, batch, kv, logits);
     }
+}
+
+/// Tokenizer and template, which fit the model.
+fn read_text(checkpoint: &weights::Checkpoint) -> Result<(text::Tokenizer, text::ChatTemplate), Error> {
+    let tokenizer = text::Tokenizer::new(checkpoint.text())?;
+    let vocabulary = checkpoint.hyper().vocabulary;
+    if tokenizer.vocabulary() > vocabulary {
+        let reason = format!("{} tokens, but the model has {vocabulary}", tokenizer.vocabulary());
+        return Err(Error::Tokenizer(reason));
+    }
+    let template = text::ChatTemplate::new(checkpoint.text(), &tokenizer)?;
+    Ok((tokenizer, template))
 }

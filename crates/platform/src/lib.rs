@@ -26,6 +26,7 @@ pub mod sources;
 pub mod stats;
 pub mod store;
 mod text;
+pub mod vetting;
 
 pub use access::Action;
 pub use accounts::{Accounts, Principal};
@@ -41,3 +42,4 @@ pub use reply::Reply;
 pub use sources::{OnProgress, Progress, SourceSettings, Step};
 pub use stats::ModelStats;
 pub use store::{Store, StoredModel};
+pub use vetting::Vetting;

@@ -6,6 +6,7 @@ use crate::admission::Gate;
 use crate::catalogue::Catalogue;
 use crate::pull::{Puller, blocking, unix_seconds};
 use crate::sources::{Progress, SourceSettings, Step};
+use crate::vetting::{Vetting, is_pinned};
 use crate::{Accounts, Admission, Error, ModelStats, Principal, Reference, Store};
 use orrery_engine::{Engine, Handle, Load, LoadError, Settings as EngineSettings};
 use std::path::{Path, PathBuf};
@@ -53,6 +54,8 @@ pub struct Settings {
     pub stop_bytes_max: usize,
     /// Admissions that are out at the same time, over all models; one more is refused.
     pub admissions_max: usize,
+    /// Looks at model files that no digest pins, before they are opened.
+    pub vetting: Vetting,
 }
 
 impl Default for Settings {
@@ -83,6 +86,7 @@ impl Default for Settings {
             stop_strings_max: engine.stop_strings_max,
             stop_bytes_max: engine.stop_bytes_max,
             admissions_max: 4096,
+            vetting: Vetting::default(),
         }
     }
 }
@@ -343,7 +347,10 @@ impl Slot {
         self.running().version = version(settings, &path);
         let (load, engine) = (load_settings(settings), engine_settings(settings));
         let slot = self.clone();
+        let stored = reference.stored_name().ok().and_then(|name| puller.store().find(&name).ok().flatten());
+        let vetting = if is_pinned(reference, stored.as_ref()) { Vetting::default() } else { settings.vetting.clone() };
         let (engine, handle) = blocking(move || {
+            vetting.pass(&path)?;
             let mut progress = |progress: f32| {
                 slot.state.send_replace(ModelState::Loading { progress, step: "loading" });
             };

@@ -67,7 +67,8 @@ pub fn broken(error: &axum::Error) -> ApiError {
     ApiError::body("The request's body ended early or was badly framed.")
 }
 
-fn parse_object(bytes: &[u8]) -> Result<Fields, ApiError> {
+/// The same of bytes that are all there.
+pub fn parse_object(bytes: &[u8]) -> Result<Fields, ApiError> {
     match serde_json::from_slice(bytes) {
         Ok(Value::Object(map)) => Ok(Fields::new(map)),
         Ok(_) => Err(ApiError::body("The request's body must be a JSON object.")),

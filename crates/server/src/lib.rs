@@ -9,6 +9,7 @@ pub mod backend;
 mod bare;
 mod body;
 mod connection;
+pub mod dry_run;
 mod error;
 mod farewell;
 mod framing;

@@ -3,6 +3,7 @@
 pub mod audit;
 pub mod bench;
 pub mod chat;
+pub mod check;
 pub mod completions;
 pub mod eval;
 pub mod key;

@@ -2,6 +2,8 @@
 
 mod bench;
 mod chat;
+mod check;
+mod cores;
 mod interrupts;
 mod model;
 mod product;

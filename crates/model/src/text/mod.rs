@@ -8,5 +8,5 @@ pub mod template;
 pub mod tokenizer;
 
 pub use detokenize::Detokenizer;
-pub use template::{ChatTemplate, Message, Rendered};
+pub use template::{Caps, ChatTemplate, Message, Rendered};
 pub use tokenizer::Tokenizer;

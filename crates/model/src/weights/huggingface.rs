@@ -53,18 +53,23 @@ struct Index {
     weight_map: BTreeMap<String, String>,
 }
 
+/// The folders in which a model's files may be: its own, and the hub's cache of the same model.
+pub(super) fn roots(path: &Path) -> Result<Vec<PathBuf>, Error> {
+    let root = path.canonicalize().map_err(|source| Error::Io { path: path.to_owned(), source })?;
+    let mut roots = vec![];
+    if let Some(snapshots) = root.parent().filter(|parent| parent.ends_with("snapshots"))
+        && let Some(model) = snapshots.parent()
+        && model.file_name().is_some_and(|name| name.to_string_lossy().starts_with("models--"))
+    {
+        roots.push(model.join("blobs"));
+    }
+    roots.push(root);
+    Ok(roots)
+}
+
 impl Folder {
     fn open(path: &Path) -> Result<Self, Error> {
-        let root = path.canonicalize().map_err(|source| Error::Io { path: path.to_owned(), source })?;
-        let mut roots = vec![];
-        if let Some(snapshots) = root.parent().filter(|parent| parent.ends_with("snapshots"))
-            && let Some(model) = snapshots.parent()
-            && model.file_name().is_some_and(|name| name.to_string_lossy().starts_with("models--"))
-        {
-            roots.push(model.join("blobs"));
-        }
-        roots.push(root);
-        Ok(Self { path: path.to_owned(), roots })
+        Ok(Self { path: path.to_owned(), roots: roots(path)? })
     }
 
     fn malformed(&self, reason: String) -> Error {

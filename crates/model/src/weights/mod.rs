@@ -20,7 +20,7 @@ use crate::Error;
 use file::WeightFile;
 use orrery_kernels::quant::Format;
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What a checkpoint can be made of, for messages.
 const SUPPORTED_FILES: &str = "a GGUF file, or a folder with config.json, tokenizer.json and *.safetensors";
@@ -58,6 +58,18 @@ impl Checkpoint {
     pub fn open(path: &Path) -> Result<Self, Error> {
         let metadata = std::fs::metadata(path).map_err(|source| Error::Io { path: path.to_owned(), source })?;
         if metadata.is_dir() { huggingface::open(path) } else { gguf_hyper::open(path) }
+    }
+
+    /// From where [`Checkpoint::open`] reads: the file, or the folders of a model, with all links resolved.
+    ///
+    /// # Errors
+    /// [`Error::Io`] where there is nothing.
+    pub fn places(path: &Path) -> Result<Vec<PathBuf>, Error> {
+        let io = |source| Error::Io { path: path.to_owned(), source };
+        if std::fs::metadata(path).map_err(io)?.is_dir() {
+            return huggingface::roots(path);
+        }
+        Ok(vec![path.canonicalize().map_err(io)?])
     }
 
     /// Puts the parts together. Names are unique; the embedding must have the shape that `hyper` says.

@@ -1,5 +1,6 @@
 //! The crate's integration tests, in one binary: whole models on files, text, and the readers.
 
+mod corpus;
 mod gguf;
 mod huggingface;
 mod logits;

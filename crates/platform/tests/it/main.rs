@@ -1,5 +1,6 @@
 //! Tests of the platform from outside: pulling from local servers, the data folder, models that run, limits.
 
+mod corpus;
 mod hub;
 mod limits;
 mod metering;

@@ -3,9 +3,9 @@
 use crate::{body, settings};
 use orrery_engine::LoadError;
 use orrery_platform::models::Loader;
-use orrery_platform::{Accounts, Catalogue, Error, ModelState, Platform, Principal, Settings};
+use orrery_platform::{Accounts, Catalogue, Error, ModelInfo, ModelState, Platform, Principal, Settings, Vetting};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 fn failing(message: &str) -> Arc<Loader> {
@@ -60,6 +60,41 @@ async fn a_model_that_cannot_be_loaded_is_failed_with_its_reason() {
         platform.tokenize(admit(&platform).await, "m", "x".into(), false).await,
         Err(Error::Unavailable(_))
     ));
+}
+
+#[tokio::test]
+async fn a_model_that_vetting_refuses_is_never_opened_and_the_others_are() {
+    let data = tempfile::tempdir().expect("folder");
+    let opened = Arc::new(Mutex::new(Vec::new()));
+    let loader: Arc<Loader> = {
+        let opened = opened.clone();
+        Arc::new(move |path, _, _, _| {
+            opened.lock().expect("no panic").push(path.to_owned());
+            Err(LoadError::Settings("opened".into()))
+        })
+    };
+    let models = vec![model(data.path(), "good.gguf"), model(data.path(), "bad.gguf")];
+    let vetting = Vetting::by(|path| if path.ends_with("bad.gguf") { Err("it crashed".into()) } else { Ok(()) });
+    let settings = Settings {
+        data_dir: data.path().to_owned(),
+        models: models.clone(),
+        sources: settings("http://127.0.0.1:1"),
+        vetting,
+        ..Default::default()
+    };
+    let (accounts, by) = accounts().await;
+    let platform =
+        Platform::start_with(settings, accounts, Catalogue::embedded().expect("embedded"), loader).expect("started");
+    let error = platform.wait_ready().await.expect_err("neither is ready").to_string();
+    assert!(error.contains("`good`") && error.contains("opened"), "{error}");
+    // The two load side by side.
+    while platform.models().iter().any(|model| matches!(model.state, ModelState::Loading { .. })) {
+        tokio::task::yield_now().await;
+    }
+    let refused = |model: &ModelInfo| matches!(&model.state, ModelState::Failed(reason) if reason.contains("bad.gguf is not opened: it crashed"));
+    assert!(platform.models().iter().any(refused), "{:?}", platform.models());
+    assert_eq!(*opened.lock().expect("no panic"), [Path::new(&models[0])]);
+    assert!(platform.admit(by).await.is_ok(), "the service lives");
 }
 
 #[tokio::test]

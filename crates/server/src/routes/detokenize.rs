@@ -4,7 +4,7 @@ use super::tokenize::model_or_only;
 use crate::body::read_object;
 use crate::error::{ApiError, ErrorBody};
 use crate::state::App;
-use crate::wire::fields::token_ids;
+use crate::wire::fields::{Fields, token_ids};
 use crate::wire::generate;
 use axum::extract::{Request, State};
 use axum::{Extension, Json};
@@ -49,17 +49,21 @@ pub async fn detokenize(
     Extension(by): Extension<Principal>,
     request: Request,
 ) -> Result<Json<DetokenizeAnswer>, ApiError> {
-    let mut fields = read_object(request, &app.settings).await?;
-    let name = generate::optional_model(&mut fields)?;
-    let values = fields.array("tokens")?.ok_or_else(|| fields.missing("tokens"))?;
+    let (name, tokens) = read(read_object(request, &app.settings).await?)?;
     let tokens_max = app.settings.tokenize_max_bytes / TOKEN_BYTES;
-    if values.len() > tokens_max {
-        let message = format!("`tokens` has {} entries; at most {tokens_max} are allowed.", values.len());
+    if tokens.len() > tokens_max {
+        let message = format!("`tokens` has {} entries; at most {tokens_max} are allowed.", tokens.len());
         return Err(ApiError::invalid("tokens", message));
     }
-    let tokens = token_ids(&values, "tokens")?;
     let model = model_or_only(&app, name)?;
     let prompt =
         app.backend.detokenize(&by, model, tokens).await.inspect_err(|error| app.metrics.refused(&by, error))?;
     Ok(Json(DetokenizeAnswer { prompt }))
+}
+
+/// The model, if it is named, and the token ids.
+pub fn read(mut fields: Fields) -> Result<(Option<String>, Vec<u32>), ApiError> {
+    let name = generate::optional_model(&mut fields)?;
+    let values = fields.array("tokens")?.ok_or_else(|| fields.missing("tokens"))?;
+    Ok((name, token_ids(&values, "tokens")?))
 }

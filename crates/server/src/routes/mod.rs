@@ -5,7 +5,7 @@ mod audit;
 mod audit_verify;
 mod chat_completions;
 mod completions;
-mod detokenize;
+pub mod detokenize;
 mod file;
 mod file_content;
 mod files;
@@ -26,7 +26,7 @@ mod stored_completions;
 mod stored_messages;
 mod tenant;
 mod tenants;
-mod tokenize;
+pub mod tokenize;
 mod usage;
 
 use crate::error::ApiError;

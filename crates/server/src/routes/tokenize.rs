@@ -42,7 +42,7 @@ pub struct TokenizeBody {
 }
 
 impl TokenizeBody {
-    fn read(mut fields: Fields) -> Result<Self, ApiError> {
+    pub fn read(mut fields: Fields) -> Result<Self, ApiError> {
         let model = generate::optional_model(&mut fields)?;
         not_built::refuse(&fields)?;
         let prompt = fields.text("prompt")?;

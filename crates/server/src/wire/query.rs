@@ -18,7 +18,8 @@ impl Query {
         Self::read(request.uri())
     }
 
-    fn read(uri: &Uri) -> Result<Self, ApiError> {
+    /// The same of an address.
+    pub fn read(uri: &Uri) -> Result<Self, ApiError> {
         let Ok(Extracted(pairs)) = Extracted::<Vec<(String, String)>>::try_from_uri(uri) else {
             return Err(ApiError::body("The URL's query is not `name=value&…`."));
         };

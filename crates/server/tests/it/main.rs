@@ -7,6 +7,7 @@ mod auth;
 mod billing;
 mod chat_completions;
 mod completions;
+mod corpus;
 mod dashboard;
 mod detokenize;
 mod disconnects;

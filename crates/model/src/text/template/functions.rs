@@ -2,7 +2,7 @@
 //! Start at [`add`].
 
 use super::guard;
-use minijinja::value::{Kwargs, ValueKind};
+use minijinja::value::{Kwargs, Rest, ValueKind, ValueOrKwargs};
 use minijinja::{Environment, Error, ErrorKind, State, Value};
 use serde::Serialize;
 use serde_json::ser::{Formatter, PrettyFormatter};
@@ -22,6 +22,7 @@ pub(super) fn add(environment: &mut Environment<'static>) {
     environment.add_function("raise_exception", raise_exception);
     environment.add_function("strftime_now", strftime_now);
     environment.add_filter("tojson", tojson);
+    environment.add_filter("format", format);
     // Templates ask `tools is iterable` and count what is; for minijinja, none is.
     environment.add_test("iterable", |value: &Value| !value.is_none() && value.try_iter().is_ok());
 }
@@ -59,12 +60,28 @@ fn method(state: &mut State, value: &Value, name: &str, arguments: &[Value]) -> 
         if digits || nested {
             return Err(Error::new(ErrorKind::InvalidOperation, "`format` with such a width is not supported"));
         }
+        plain_names(text, "[", ']')?;
     }
     if name == "count" && value.as_str().is_none() {
         // A list is compared item by item, for the price of one step.
         guard::check(state, value, usize::MAX)?;
     }
     minijinja_contrib::pycompat::unknown_method_callback(state, value, name, arguments)
+}
+
+/// minijinja's own, but for what it panics on.
+fn format(state: &mut State, text: &Value, arguments: Rest<ValueOrKwargs>) -> Result<Value, Error> {
+    plain_names(text.as_str().unwrap_or_default(), "%(", ')')?;
+    minijinja::filters::format(state, text, arguments)
+}
+
+/// Names in a format are read byte by byte (minijinja 3.1.0, `parse_till`), which fails inside a character of several.
+fn plain_names(text: &str, open: &str, close: char) -> Result<(), Error> {
+    let mut names = text.split(open).skip(1).map(|rest| rest.split(close).next().unwrap_or_default());
+    if names.all(str::is_ascii) {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::InvalidOperation, "`format` takes ASCII names only"))
 }
 
 fn raise_exception(message: String) -> Result<Value, Error> {

@@ -18,25 +18,18 @@ use minijinja::syntax::SyntaxConfig;
 use minijinja::{Environment, ErrorKind, Value, context};
 use serde_json::Value as Json;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 const NAME: &str = "chat";
 
 /// Longest template.
 const SOURCE_BYTES_MAX: usize = 1 << 18;
-/// Stack for parsing, which recurses as deep as an expression is long.
-const PARSER_STACK_BYTES: usize = 64 << 20;
-/// Steps that every rendering has, and more for each message and each 64 bytes of content.
-const FUEL: u64 = 200_000;
+/// Steps that a rendering has for each message and each 64 bytes of content, besides [`Caps::fuel`].
 const FUEL_PER_MESSAGE: u64 = 2_000;
 const FUEL_PER_CONTENT_UNIT: u64 = 32;
-/// Longest time of one rendering; an honest template takes milliseconds, and a second for the longest chats.
-const TIME: Duration = Duration::from_secs(5);
-/// Bytes that every rendering may write, and more for each byte of content.
-const OUTPUT_BYTES: usize = 1 << 20;
+/// The same of output and of values.
 const OUTPUT_PER_CONTENT_BYTE: usize = 4;
-/// Weight of the largest value inside a template, and more for each message and each byte of content: see `guard`.
-const VALUE_BYTES: usize = 1 << 20;
 const VALUE_BYTES_PER_MESSAGE: usize = 512;
 const VALUE_BYTES_PER_CONTENT_BYTE: usize = 2;
 /// Nesting of macros and blocks.
@@ -48,6 +41,38 @@ const ROLES: [&str; 8] = ["system", "developer", "user", "assistant", "model", "
 /// ChatML, for a vocabulary that has its tokens and a file that has no template.
 const CHATML: &str = "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + \
     '<|im_end|>' + '\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}";
+
+/// What every rendering may take. What a chat's length adds to it is the same for all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Caps {
+    /// Steps, and units of 64 bytes of memory.
+    pub fuel: u64,
+    pub output_bytes: usize,
+    /// Weight of the largest value inside a template: see `guard`.
+    pub value_bytes: usize,
+    /// An honest template takes milliseconds, and a second for the longest chats.
+    pub time_ms: u64,
+    /// Stack for parsing, which recurses as deep as an expression is long. 0: the caller's own.
+    pub parser_stack_bytes: usize,
+}
+
+impl Default for Caps {
+    fn default() -> Self {
+        Self {
+            fuel: 200_000,
+            output_bytes: 1 << 20,
+            value_bytes: 1 << 20,
+            time_ms: 5_000,
+            parser_stack_bytes: 64 << 20,
+        }
+    }
+}
+
+impl Caps {
+    fn end(self) -> Instant {
+        Instant::now() + Duration::from_millis(self.time_ms)
+    }
+}
 
 /// One message of a chat.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -79,6 +104,7 @@ pub struct ChatTemplate {
     escape: Escape,
     bos: String,
     eos: String,
+    caps: Caps,
 }
 
 impl ChatTemplate {
@@ -87,6 +113,14 @@ impl ChatTemplate {
     /// # Errors
     /// [`Error::Template`] for a template that does not parse.
     pub fn new(source: &TextSource, tokenizer: &Tokenizer) -> Result<Self, Error> {
+        Self::with_caps(source, tokenizer, Caps::default())
+    }
+
+    /// The same with other caps.
+    ///
+    /// # Errors
+    /// As [`ChatTemplate::new`].
+    pub fn with_caps(source: &TextSource, tokenizer: &Tokenizer, caps: Caps) -> Result<Self, Error> {
         let template = match template_of(source)? {
             Some(template) => Some(template),
             None => tokenizer.named("<|im_start|>").map(|_| CHATML.to_owned()),
@@ -96,11 +130,17 @@ impl ChatTemplate {
         let whole = tokenizer.whole_names().map(str::to_owned);
         let name = |token: Option<u32>| token.map(|token| tokenizer.token_text(token)).unwrap_or_default();
         Ok(Self {
-            environment: template.map(compile).transpose()?,
+            environment: template.map(|template| compile(template, caps)).transpose()?,
             escape: Escape::new(special, literals.into_iter().chain(whole)),
             bos: name(tokenizer.bos()),
             eos: name(tokenizer.eos()),
+            caps,
         })
+    }
+
+    /// Whether the model can chat.
+    pub fn is_there(&self) -> bool {
+        self.environment.is_some()
     }
 
     /// Renders `messages`, ending with the start of the assistant's turn when `add_generation_prompt`.
@@ -117,11 +157,13 @@ impl ChatTemplate {
         };
         let content_bytes: usize = messages.iter().map(|message| message.role.len() + message.content.len()).sum();
         let mut environment = environment.clone();
-        environment.set_fuel(Some(fuel(messages.len(), content_bytes)));
-        let value_bytes =
-            VALUE_BYTES + VALUE_BYTES_PER_MESSAGE * messages.len() + VALUE_BYTES_PER_CONTENT_BYTE * content_bytes;
-        functions::add_guards(&mut environment, value_bytes, Instant::now() + TIME);
-        let mut output = Capped { bytes: Vec::new(), max: OUTPUT_BYTES + OUTPUT_PER_CONTENT_BYTE * content_bytes };
+        environment.set_fuel(Some(fuel(self.caps, messages.len(), content_bytes)));
+        let value_bytes = self.caps.value_bytes
+            + VALUE_BYTES_PER_MESSAGE * messages.len()
+            + VALUE_BYTES_PER_CONTENT_BYTE * content_bytes;
+        functions::add_guards(&mut environment, value_bytes, self.caps.end());
+        let output_bytes = self.caps.output_bytes + OUTPUT_PER_CONTENT_BYTE * content_bytes;
+        let mut output = Capped { bytes: Vec::new(), max: output_bytes };
         let messages: Vec<Value> = messages.iter().map(|message| self.mark(message)).collect();
         let context = context! {
             messages => messages,
@@ -132,7 +174,8 @@ impl ChatTemplate {
             documents => Value::from(()),
         };
         let template = environment.get_template(NAME).map_err(|error| broken(&error))?;
-        template.render_captured_to(context, &mut output).map_err(|error| broken(&error))?;
+        caught("it cannot be rendered", || template.render_captured_to(context, &mut output).map(drop))?
+            .map_err(|error| broken(&error))?;
         let text = String::from_utf8(output.bytes).map_err(|error| Error::Template(error.to_string()))?;
         Ok(Rendered { text, stand_ins: self.escape.stand_ins().clone() })
     }
@@ -145,32 +188,40 @@ impl ChatTemplate {
     }
 }
 
-fn fuel(messages: usize, content_bytes: usize) -> u64 {
-    FUEL + FUEL_PER_MESSAGE * messages as u64 + FUEL_PER_CONTENT_UNIT * (content_bytes as u64 / 64)
+fn fuel(caps: Caps, messages: usize, content_bytes: usize) -> u64 {
+    caps.fuel + FUEL_PER_MESSAGE * messages as u64 + FUEL_PER_CONTENT_UNIT * (content_bytes as u64 / 64)
 }
 
-fn compile(source: String) -> Result<Environment<'static>, Error> {
+fn compile(source: String, caps: Caps) -> Result<Environment<'static>, Error> {
     if source.len() > SOURCE_BYTES_MAX {
         return Err(Error::Template(format!("{} bytes are over the limit of {SOURCE_BYTES_MAX}", source.len())));
     }
-    on_large_stack(move || parse(&source))?.map_err(|error| broken(&error))
+    on_stack(caps.parser_stack_bytes, move || parse(&source, caps))?.map_err(|error| broken(&error))
 }
 
-fn parse(source: &str) -> Result<Environment<'static>, minijinja::Error> {
+fn parse(source: &str, caps: Caps) -> Result<Environment<'static>, minijinja::Error> {
     let mut environment = Environment::new();
     let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?;
     let source = guard::rewrite(&without_generation_tags(source), &syntax)?;
     environment.set_syntax(syntax);
     environment.set_recursion_limit(RECURSION);
     functions::add(&mut environment);
-    functions::add_guards(&mut environment, VALUE_BYTES, Instant::now() + TIME);
+    functions::add_guards(&mut environment, caps.value_bytes, caps.end());
     environment.add_template_owned(NAME, source)?;
     Ok(environment)
 }
 
+/// A panic of the template engine is the template's fault, and no reason to lose more than its rendering.
+fn caught<T>(reason: &str, work: impl FnOnce() -> T) -> Result<T, Error> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|_| Error::Template(reason.to_owned()))
+}
+
 /// Panics of the parser (on an error far to the right of a line, where arithmetic is checked) are errors too.
-fn on_large_stack<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
-    let thread = std::thread::Builder::new().name("chat template".to_owned()).stack_size(PARSER_STACK_BYTES);
+fn on_stack<T: Send + 'static>(bytes: usize, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
+    if bytes == 0 {
+        return caught("it cannot be parsed", work);
+    }
+    let thread = std::thread::Builder::new().name("chat template".to_owned()).stack_size(bytes);
     let thread = thread.spawn(work).map_err(|error| Error::Template(format!("no thread to parse it: {error}")))?;
     thread.join().map_err(|_| Error::Template("it cannot be parsed".to_owned()))
 }
@@ -254,5 +305,17 @@ impl io::Write for Capped {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_an_error() {
+        assert_eq!(caught("no", || 5).expect("no panic"), 5);
+        let error = caught("it cannot be rendered", || -> () { panic!("of somebody else's code") });
+        assert!(error.expect_err("a panic").to_string().contains("it cannot be rendered"));
     }
 }

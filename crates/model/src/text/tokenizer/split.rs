@@ -5,6 +5,7 @@
 
 use crate::Error;
 use regex::Regex;
+use std::sync::OnceLock;
 
 const GPT2: &str = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+";
 const LLAMA3: &str =
@@ -34,6 +35,17 @@ pub(super) enum Pattern {
 }
 
 impl Pattern {
+    /// Compiled once: that takes longer than the rest of a small tokenizer.
+    fn compiled(self) -> &'static Regex {
+        static COMPILED: [OnceLock<Regex>; 3] = [const { OnceLock::new() }; 3];
+        let (at, text) = match self {
+            Self::Gpt2 => (0, GPT2),
+            Self::Llama3 => (1, LLAMA3),
+            Self::Qwen2 => (2, QWEN2),
+        };
+        COMPILED[at].get_or_init(|| Regex::new(text).expect("invariant: the constant patterns are valid"))
+    }
+
     /// The pattern of a `Split` pre-tokenizer in a `tokenizer.json`.
     pub(super) fn published(text: &str) -> Result<Self, Error> {
         PUBLISHED.iter().find(|(published, _)| *published == text).map(|(_, pattern)| *pattern).ok_or_else(|| {
@@ -50,7 +62,7 @@ impl Pattern {
 #[derive(Debug)]
 pub(super) enum Cut {
     Pattern {
-        regex: Regex,
+        regex: &'static Regex,
         /// The pattern takes whitespace up to a line end by an alternative without look-ahead.
         line_ends_apart: bool,
     },
@@ -64,12 +76,7 @@ pub(super) enum Cut {
 
 impl Cut {
     pub(super) fn pattern(pattern: Pattern) -> Self {
-        let (text, line_ends_apart) = match pattern {
-            Pattern::Gpt2 => (GPT2, false),
-            Pattern::Llama3 => (LLAMA3, true),
-            Pattern::Qwen2 => (QWEN2, true),
-        };
-        Self::Pattern { regex: Regex::new(text).expect("invariant: the constant patterns are valid"), line_ends_apart }
+        Self::Pattern { regex: pattern.compiled(), line_ends_apart: pattern != Pattern::Gpt2 }
     }
 
     /// End of the piece that begins `text`, which is not empty.

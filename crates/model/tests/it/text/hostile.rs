@@ -142,6 +142,20 @@ fn attributes_lead_nowhere() {
     check("{% import 'os' as os %}");
 }
 
+/// Found by fuzzing: names in formats were read byte by byte, with a panic inside a character.
+#[test]
+fn names_in_formats_are_ascii() {
+    for format in
+        ["{{ '%(\u{e9})s'|format({'a': 1}) }}", "{{ '%(\u{e9}'|format(1) }}", "{{ '{a[\u{e9}]}'.format(a={}) }}"]
+    {
+        let (_, template) = with_template(format);
+        let error = template.render(&[message("user", "Hi")], true).expect_err("refused").to_string();
+        assert!(error.contains("ASCII names only"), "{format}: {error}");
+    }
+    let (_, template) = with_template("{{ '\u{e9} %(a)s'|format({'a': 1}) }}{{ ' \u{e9} {}'.format(2) }}");
+    assert_eq!(template.render(&[message("user", "Hi")], true).unwrap().plain_text(), "\u{e9} 1 \u{e9} 2");
+}
+
 /// A value that refers to itself twice costs a step; showing it would cost 2^60.
 #[test]
 fn values_that_unfold_without_bound_are_refused() {

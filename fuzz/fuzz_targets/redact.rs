@@ -1,0 +1,4 @@
+//! See `src/redact.rs`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| orrery_fuzz::redact::run(data));

@@ -1,0 +1,4 @@
+//! See `src/safetensors.rs`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| orrery_fuzz::safetensors::run(data));
