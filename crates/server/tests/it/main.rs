@@ -24,5 +24,6 @@ mod shutdown;
 mod smuggling;
 mod tls;
 mod tokenize;
+mod traces;
 mod transport;
 mod unknown;
