@@ -434,7 +434,8 @@ mod tests {
         let to = |endpoint: &str| Some(TraceSettings::to(endpoint));
         assert_eq!(traces("otlp_endpoint = \"http://c:4318/\""), Ok(to("http://c:4318/v1/traces")));
         assert_eq!(traces("otlp_endpoint = \"https://c/x/v1/traces\""), Ok(to("https://c/x/v1/traces")));
-        let set = traces("otlp_endpoint = \"http://c\"\notlp_headers = [\"a=b=c\"]\ntrace_sample_ratio = 0").expect("valid");
+        let set =
+            traces("otlp_endpoint = \"http://c\"\notlp_headers = [\"a=b=c\"]\ntrace_sample_ratio = 0").expect("valid");
         let set = set.expect("an endpoint");
         assert_eq!((set.headers, set.sampled_per_million), (vec![("a".to_owned(), "b=c".to_owned())], 0));
         for (text, part) in [

@@ -12,6 +12,8 @@ pub mod executor;
 mod generation;
 pub mod handle;
 mod live;
+#[cfg(feature = "mock")]
+pub mod mock;
 mod pace;
 pub mod request;
 pub mod sample;

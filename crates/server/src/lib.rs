@@ -28,11 +28,11 @@ mod wire;
 use backend::Backend;
 use orrery_platform::Platform;
 use state::App;
-use traces::Tracer;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
+use traces::Tracer;
 
 pub use tls::{Tls, TlsError, TlsFiles};
 pub use traces::TraceSettings;

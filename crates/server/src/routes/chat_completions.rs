@@ -40,14 +40,17 @@ pub async fn create(
     request: Request,
 ) -> Result<Response, ApiError> {
     let (arrived, traced) = (Instant::now(), traces::of(&request));
-    let ChatBody { request, delivery } =
+    let ChatBody { request, delivery, max_tokens_name } =
         ChatBody::read(read_object(request, &app.settings).await?, &app.settings.limits)?;
     let identity = identity(&app, "chatcmpl-", &request.model);
     let grid = Grid { prompts: 1, n: request.generate.n };
     let with_logprobs = request.generate.logprobs.is_some();
     let mut span = traced.map(|traced| traced.inference(Operation::Chat, &request.generate, delivery.stream));
     let running = app.backend.chat(&by, request).await;
-    let running = running.inspect_err(|error| turned_away(&app, &by, &mut span, error))?;
+    let running = running.map_err(|error| {
+        turned_away(&app, &by, &mut span, &error);
+        ApiError::from(error).calling("max_tokens", max_tokens_name)
+    })?;
     if let Some(span) = &mut span {
         span.accepted(&identity.model, &identity.id);
     }

@@ -197,7 +197,8 @@ fn client(endpoint: &str) -> io::Result<reqwest::Client> {
     };
     // A machine without any CA certificate can speak plain HTTP all the same.
     let built = builder().build();
-    let built = if endpoint.starts_with("https:") { built } else { built.or_else(|_| builder().tls_certs_only([]).build()) };
+    let built =
+        if endpoint.starts_with("https:") { built } else { built.or_else(|_| builder().tls_certs_only([]).build()) };
     built.map_err(|error| io::Error::other(format!("the HTTP client of the traces cannot be built: {}", reason(error))))
 }
 

@@ -177,7 +177,10 @@ impl Drop for Traced {
             span_id: self.span.to_vec(),
             trace_state: std::mem::take(&mut self.context.state),
             parent_span_id: self.context.parent.map_or_else(Vec::new, |parent| parent.to_vec()),
-            name: self.route.as_ref().map_or_else(|| self.method.to_owned(), |route| format!("{} {route}", self.method)),
+            name: self
+                .route
+                .as_ref()
+                .map_or_else(|| self.method.to_owned(), |route| format!("{} {route}", self.method)),
             kind: Kind::Server.into(),
             start_unix_ns: self.clock.unix_ns,
             end_unix_ns: self.clock.unix_ns(Instant::now()),

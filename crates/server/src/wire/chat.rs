@@ -22,20 +22,24 @@ use utoipa::{PartialSchema, ToSchema};
 pub struct ChatBody {
     pub request: ChatRequest,
     pub delivery: Delivery,
+    /// By which name the client knows `max_tokens`.
+    pub max_tokens_name: &'static str,
 }
 
 impl ChatBody {
     pub fn read(mut fields: Fields, limits: &Limits) -> Result<Self, ApiError> {
         let model = generate::model(&mut fields)?;
         let (mut generate, delivery) = generate::read(&mut fields, limits)?;
-        generate.max_tokens = max_tokens(&mut fields)?;
+        let (max_tokens, max_tokens_name) = max_tokens(&mut fields)?;
+        generate.max_tokens = max_tokens;
         generate.logprobs = logprobs(&mut fields, limits)?;
         let messages = chat_messages::read(&mut fields)?;
-        Ok(Self { request: ChatRequest { model, messages, generate }, delivery })
+        Ok(Self { request: ChatRequest { model, messages, generate }, delivery, max_tokens_name })
     }
 }
 
-fn max_tokens(fields: &mut Fields) -> Result<Option<usize>, ApiError> {
+/// The number, and the name of the field that it came in.
+fn max_tokens(fields: &mut Fields) -> Result<(Option<usize>, &'static str), ApiError> {
     let old = fields.count(&params::MAX_TOKENS)?;
     let new = fields.count(&params::MAX_COMPLETION_TOKENS)?;
     match (old, new) {
@@ -43,7 +47,8 @@ fn max_tokens(fields: &mut Fields) -> Result<Option<usize>, ApiError> {
             let message = format!("`max_tokens` is {old} but `max_completion_tokens` is {new}; send one of them.");
             Err(ApiError::invalid("max_tokens", message))
         }
-        (old, new) => Ok(new.or(old)),
+        (None, Some(new)) => Ok((Some(new), "max_completion_tokens")),
+        (old, _) => Ok((old, "max_tokens")),
     }
 }
 

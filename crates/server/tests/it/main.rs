@@ -14,6 +14,7 @@ mod engine;
 mod health;
 mod index;
 mod limits;
+mod load;
 mod metrics;
 mod models;
 mod openapi;
