@@ -76,13 +76,16 @@ fn is_sane(id: &[u8]) -> bool {
 /// holds at once, so `limit-requests` is places in the queues and the batches, `limit-tokens` is the KV memory in tokens,
 /// and the resets are an estimate of when a place comes free: at once, or in a second when none is left.
 fn rate_limits(app: &App, headers: &mut HeaderMap) {
+    // A limit of the key or its tenant says more.
+    if [REQUESTS, TOKENS].iter().all(|names| headers.contains_key(names[0])) {
+        return;
+    }
     let stats = app.backend.stats();
     let requests_limit = app.settings.requests_max.saturating_mul(stats.len());
     let requests_used: usize = stats.iter().map(|model| model.running + model.waiting).sum();
     let tokens_limit: usize = stats.iter().map(|model| model.blocks_total * model.block_tokens).sum();
     let tokens_used: usize = stats.iter().map(|model| model.blocks_used * model.block_tokens).sum();
     let mut insert = |limit: usize, used: usize, names: [&'static str; 3]| {
-        // A limit of the key or its tenant says more.
         if headers.contains_key(names[0]) {
             return;
         }
