@@ -7,11 +7,14 @@ use super::{key_text, now_ms};
 use crate::Error;
 use orrery_store::{Key, KeyId, Price, Store, Tenant, TenantId};
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 #[derive(Debug, Default)]
 struct Snapshot {
+    /// Of who read it: one that began later has seen more.
+    turn: u64,
     changes: u64,
     keys: HashMap<[u8; 32], (Arc<Key>, Arc<Tenant>)>,
     prices: HashMap<String, Price>,
@@ -21,6 +24,8 @@ struct Snapshot {
 #[derive(Debug, Default)]
 pub(super) struct Keyring {
     snapshot: RwLock<Arc<Snapshot>>,
+    /// Readings that have begun.
+    turns: AtomicU64,
     /// When keys were last used, not yet written down.
     used: Mutex<HashMap<KeyId, i64>>,
     /// When an unknown key last made us look for it.
@@ -33,19 +38,35 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 impl Keyring {
     /// Reads everything again if something changed, whoever changed it.
     pub async fn refresh(&self, store: &dyn Store) -> Result<(), Error> {
+        if let Some(fresh) = self.read(store).await? {
+            self.install(fresh);
+        }
+        Ok(())
+    }
+
+    /// `None`: nothing has changed.
+    async fn read(&self, store: &dyn Store) -> Result<Option<Snapshot>, Error> {
+        let turn = self.turns.fetch_add(1, Ordering::SeqCst) + 1;
         // Read first: a change in between is seen again at the next look.
         let changes = store.changes().await?;
         if changes != 0 && changes == self.snapshot().changes {
-            return Ok(());
+            return Ok(None);
         }
         let tenants: HashMap<TenantId, Arc<Tenant>> =
             store.tenants().await?.into_iter().map(|tenant| (tenant.id.clone(), Arc::new(tenant))).collect();
         let with_tenant = |key: Key| Some((key.hash, (Arc::new(key.clone()), tenants.get(&key.tenant)?.clone())));
         let keys = store.keys(None).await?.into_iter().filter_map(with_tenant).collect();
         let prices = store.prices().await?.into_iter().map(|price| (price.model.clone(), price)).collect();
-        let fresh = Arc::new(Snapshot { changes, keys, prices });
-        *self.snapshot.write().unwrap_or_else(PoisonError::into_inner) = fresh;
-        Ok(())
+        Ok(Some(Snapshot { turn, changes, keys, prices }))
+    }
+
+    /// Two may read at once, and the one that began first may end last: what it has seen is old by then, a key that has just
+    /// been revoked among it.
+    fn install(&self, fresh: Snapshot) {
+        let mut held = self.snapshot.write().unwrap_or_else(PoisonError::into_inner);
+        if held.turn < fresh.turn {
+            *held = Arc::new(fresh);
+        }
     }
 
     fn snapshot(&self) -> Arc<Snapshot> {
