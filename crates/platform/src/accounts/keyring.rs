@@ -136,3 +136,25 @@ impl Keyring {
         Ok(store.touch_keys(&used).await?)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::Accounts;
+    use crate::accounts::NewKey;
+    use std::sync::Arc;
+
+    #[tokio::test]
+    async fn a_reading_that_ends_late_brings_no_revoked_key_back() {
+        let (accounts, first) = Accounts::ephemeral().await.expect("accounts");
+        let by = accounts.authenticate(Some(&first)).await.expect("a good key");
+        let new = NewKey { role: "inference".into(), ..NewKey::default() };
+        let (info, text) = accounts.create_key(&by, new).await.expect("a key");
+        let keyring = &accounts.keyring;
+        // Nothing is known, so that there is something to read.
+        *keyring.snapshot.write().expect("no panic") = Arc::default();
+        let late = keyring.read(accounts.store.as_ref()).await.expect("a store").expect("something new");
+        accounts.revoke_key(&by, &info.id).await.expect("revoked");
+        keyring.install(late);
+        assert!(keyring.known(&text).is_err());
+    }
+}
