@@ -242,6 +242,45 @@ async fn usage_is_json_or_csv() {
     check_error(&user.get(&others).await, 403, Some("insufficient_permissions"), None);
 }
 
+/// What SQL would make something of.
+const SQL: &[&str] = &[
+    "'",
+    "\"",
+    "' OR '1'='1",
+    "x' OR 1=1 --",
+    "'; DROP TABLE tenants; --",
+    "') UNION SELECT hash FROM keys --",
+    "%",
+    "_",
+    "\\",
+    "/*",
+    ";",
+    "NULL",
+    "0 OR 1",
+    "?1",
+    ":tenant",
+    "default' --",
+    "\u{2019}",
+    "x\u{0}",
+];
+/// Where a client's text filters, and what it may be answered with.
+const FILTERS: &[(&str, &[u16])] = &[
+    ("/v1/usage?tenant=", &[404]),
+    ("/v1/usage?key=", &[404]),
+    ("/v1/usage?model=", &[200]),
+    ("/v1/usage?since=", &[400]),
+    ("/v1/usage?until=", &[400]),
+    ("/v1/usage?group_by=", &[400]),
+    ("/v1/usage?format=", &[400]),
+    ("/v1/audit?tenant=", &[200, 404]),
+    ("/v1/audit?before=", &[400]),
+    ("/v1/audit?limit=", &[400]),
+    ("/v1/keys?tenant=", &[404]),
+    ("/v1/keys/", &[404]),
+    ("/v1/tenants/", &[404]),
+    ("/v1/models/", &[404]),
+];
+
 /// What SQL would make something of is nothing but text, in every filter and id (THREATS C3).
 #[tokio::test]
 async fn sql_in_filters_and_ids_is_text() {
@@ -257,43 +296,9 @@ async fn sql_in_filters_and_ids_is_text() {
         all
     };
     let before = state().await;
-    for text in [
-        "'",
-        "\"",
-        "' OR '1'='1",
-        "x' OR 1=1 --",
-        "'; DROP TABLE tenants; --",
-        "') UNION SELECT hash FROM keys --",
-        "%",
-        "_",
-        "\\",
-        "/*",
-        ";",
-        "NULL",
-        "0 OR 1",
-        "?1",
-        ":tenant",
-        "default' --",
-        "\u{2019}",
-        "x\u{0}",
-    ] {
+    for text in SQL {
         let coded: String = text.bytes().map(|byte| format!("%{byte:02x}")).collect();
-        for (path, statuses) in [
-            ("/v1/usage?tenant=", &[404][..]),
-            ("/v1/usage?key=", &[404]),
-            ("/v1/usage?model=", &[200]),
-            ("/v1/usage?since=", &[400]),
-            ("/v1/usage?until=", &[400]),
-            ("/v1/usage?group_by=", &[400]),
-            ("/v1/usage?format=", &[400]),
-            ("/v1/audit?tenant=", &[200, 404]),
-            ("/v1/audit?before=", &[400]),
-            ("/v1/audit?limit=", &[400]),
-            ("/v1/keys?tenant=", &[404]),
-            ("/v1/keys/", &[404]),
-            ("/v1/tenants/", &[404]),
-            ("/v1/models/", &[404]),
-        ] {
+        for (path, statuses) in FILTERS {
             let answer = admin.get(&format!("{path}{coded}")).await;
             assert!(statuses.contains(&answer.status), "{path}{text}: {} {}", answer.status, answer.text());
             if answer.status == 200 {
