@@ -24,6 +24,10 @@ pub struct Gateway {
     /// Length of one round
     #[arg(long, default_value_t = 5)]
     seconds: u32,
+    /// Pause of each connection between an answer and the next request, up to twice as long at random; 0: none, so that the
+    /// machine's throughput is measured
+    #[arg(long, default_value_t = 0, value_name = "MS")]
+    pause_ms: u32,
     /// Answers as streams
     #[arg(long)]
     stream: bool,
@@ -50,7 +54,8 @@ pub fn run(gateway: &Gateway) -> Result<()> {
     let out = gateway.out.clone().unwrap_or_else(|| target().join("bench"));
     std::fs::create_dir_all(&out).with_context(|| format!("cannot make {}", out.display()))?;
     let script = out.join("gateway.lua");
-    std::fs::write(&script, lua(&servers.key, gateway.stream)).context("cannot write the script of wrk")?;
+    std::fs::write(&script, lua(&servers.key, gateway.stream, gateway.pause_ms))
+        .context("cannot write the script of wrk")?;
     // Statements are prepared, buffers have their sizes and the limits know the month.
     for url in [&servers.bare, &servers.orrery] {
         wrk(&script, url, 16, 1)?;
@@ -165,12 +170,16 @@ impl Drop for Servers {
 }
 
 /// The request, and what is printed at the end: microseconds, counts and errors.
-fn lua(key: &str, stream: bool) -> String {
+fn lua(key: &str, stream: bool, pause_ms: u32) -> String {
     let body = format!(
         "{{\\\"model\\\":\\\"model\\\",\\\"messages\\\":[{{\\\"role\\\":\\\"user\\\",\\\"content\\\":\\\"hello\\\"}}],\\\"max_tokens\\\":1,\\\"stream\\\":{stream}}}"
     );
+    let pause = match pause_ms {
+        0 => String::new(),
+        ms => format!("delay = function() return {ms} + math.random(0, {ms}) end\n"),
+    };
     format!(
-        "wrk.method = \"POST\"\nwrk.path = \"/v1/chat/completions\"\nwrk.body = \"{body}\"\n\
+        "{pause}wrk.method = \"POST\"\nwrk.path = \"/v1/chat/completions\"\nwrk.body = \"{body}\"\n\
          wrk.headers[\"content-type\"] = \"application/json\"\nwrk.headers[\"authorization\"] = \"Bearer {key}\"\n\
          done = function(summary, latency, requests)\n  local errors = summary.errors\n  \
          print(\"figures\", latency:percentile(50), latency:percentile(99), summary.requests, summary.duration,\n    \
@@ -215,7 +224,7 @@ mod tests {
 
     #[test]
     fn the_script_sends_json() {
-        let script = lua("orr_x", true);
+        let script = lua("orr_x", true, 8);
         let body = script.lines().find_map(|line| line.strip_prefix("wrk.body = \"")).expect("a body");
         let body: serde_json::Value =
             serde_json::from_str(&body.trim_end_matches('"').replace("\\\"", "\"")).expect("JSON");

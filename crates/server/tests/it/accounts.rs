@@ -265,20 +265,20 @@ const SQL: &[&str] = &[
 ];
 /// Where a client's text filters, and what it may be answered with.
 const FILTERS: &[(&str, &[u16])] = &[
-    ("/v1/usage?tenant=", &[404]),
-    ("/v1/usage?key=", &[404]),
+    ("/v1/usage?tenant=", &[400, 404]),
+    ("/v1/usage?key=", &[400, 404]),
     ("/v1/usage?model=", &[200]),
     ("/v1/usage?since=", &[400]),
     ("/v1/usage?until=", &[400]),
     ("/v1/usage?group_by=", &[400]),
     ("/v1/usage?format=", &[400]),
-    ("/v1/audit?tenant=", &[200, 404]),
+    ("/v1/audit?tenant=", &[200, 400, 404]),
     ("/v1/audit?before=", &[400]),
     ("/v1/audit?limit=", &[400]),
-    ("/v1/keys?tenant=", &[404]),
-    ("/v1/keys/", &[404]),
-    ("/v1/tenants/", &[404]),
-    ("/v1/models/", &[404]),
+    ("/v1/keys?tenant=", &[400, 404]),
+    ("/v1/keys/", &[400, 404]),
+    ("/v1/tenants/", &[400, 404]),
+    ("/v1/models/", &[400, 404]),
 ];
 
 /// What SQL would make something of is nothing but text, in every filter and id (THREATS C3).
