@@ -265,8 +265,8 @@ const SQL: &[&str] = &[
 ];
 /// Where a client's text filters, and what it may be answered with.
 const FILTERS: &[(&str, &[u16])] = &[
-    ("/v1/usage?tenant=", &[400, 404]),
-    ("/v1/usage?key=", &[400, 404]),
+    ("/v1/usage?tenant=", &[200, 400, 404]),
+    ("/v1/usage?key=", &[200, 400, 404]),
     ("/v1/usage?model=", &[200]),
     ("/v1/usage?since=", &[400]),
     ("/v1/usage?until=", &[400]),
@@ -275,7 +275,7 @@ const FILTERS: &[(&str, &[u16])] = &[
     ("/v1/audit?tenant=", &[200, 400, 404]),
     ("/v1/audit?before=", &[400]),
     ("/v1/audit?limit=", &[400]),
-    ("/v1/keys?tenant=", &[400, 404]),
+    ("/v1/keys?tenant=", &[200, 400, 404]),
     ("/v1/keys/", &[400, 404]),
     ("/v1/tenants/", &[400, 404]),
     ("/v1/models/", &[400, 404]),
