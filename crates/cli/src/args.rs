@@ -130,6 +130,9 @@ pub struct Serve {
     /// Requests that may wait for a model; one more is answered with 429 [default: 1024]
     #[arg(long, value_name = "N")]
     pub queue_max: Option<u32>,
+    /// Send traces to this collector, by OTLP over HTTP, such as http://127.0.0.1:4318
+    #[arg(long, value_name = "URL")]
+    pub otlp_endpoint: Option<String>,
     /// How long running requests may go on after a signal to stop [default: 30000]
     #[arg(long, value_name = "MS")]
     pub grace_ms: Option<u32>,
@@ -675,6 +678,7 @@ impl Arguments {
                 layers.flag("--no-auth", "server.auth", serve.no_auth.then_some(false))?;
                 layers.flag("--queue-max", "engine.queue_max", serve.queue_max)?;
                 layers.flag("--grace-ms", "server.grace_ms", serve.grace_ms)?;
+                layers.flag("--otlp-endpoint", "telemetry.otlp_endpoint", serve.otlp_endpoint.clone())?;
                 serve.engine.lay(layers)
             }
             Command::Chat(chat) => {

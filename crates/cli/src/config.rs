@@ -5,7 +5,7 @@ use crate::layers::{Layers, Source};
 use crate::sandbox::{Mode, Sandbox};
 use orrery_platform::metering::MeterSettings;
 use orrery_platform::{FileSettings, SourceSettings};
-use orrery_server::TlsFiles;
+use orrery_server::{TlsFiles, TraceSettings};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -194,8 +194,49 @@ fn server(layers: &Layers) -> Result<orrery_server::Settings, Usage> {
         ping_ms: layers.integer("server.ping_ms", 1, HOUR_MS)?,
         requests_max: engine("engine.queue_max")? + engine("engine.sequences_max")?,
         metrics_tenants_max: count(layers, "server.metrics_tenants_max", 1, 10_000)?,
+        traces: traces(layers)?,
         limits: limits(layers)?,
     })
+}
+
+/// `None` where no collector is named.
+fn traces(layers: &Layers) -> Result<Option<TraceSettings>, Usage> {
+    let settings = TraceSettings {
+        endpoint: traces_endpoint(layers)?,
+        headers: traces_headers(layers)?,
+        service_name: layers.text("telemetry.otlp_service_name").to_owned(),
+        sampled_per_million: (layers.ratio("telemetry.trace_sample_ratio")? * 1e6).round() as u32,
+        timeout_ms: layers.integer("telemetry.otlp_timeout_ms", 1, HOUR_MS)?,
+        queue_max: count(layers, "telemetry.spans_queue_max", 1, 1_000_000)?,
+        batch_max: count(layers, "telemetry.spans_batch_max", 1, 65_536)?,
+        batch_ms: layers.integer("telemetry.spans_batch_ms", 0, 60_000)?,
+        flush_ms: layers.integer("telemetry.spans_flush_ms", 0, HOUR_MS)?,
+    };
+    Ok(Some(settings).filter(|settings| !settings.endpoint.is_empty()))
+}
+
+fn traces_endpoint(layers: &Layers) -> Result<String, Usage> {
+    const PATH: &str = "/v1/traces";
+    let text = layers.text("telemetry.otlp_endpoint").trim_end_matches('/');
+    match text {
+        "" => Ok(String::new()),
+        _ if !text.starts_with("http://") && !text.starts_with("https://") => Err(layers.refuse(
+            "telemetry.otlp_endpoint",
+            "must be an http:// or https:// address, such as http://127.0.0.1:4318 (OTLP over HTTP; gRPC is not spoken)",
+        )),
+        _ if text.ends_with(PATH) => Ok(text.to_owned()),
+        _ => Ok(format!("{text}{PATH}")),
+    }
+}
+
+fn traces_headers(layers: &Layers) -> Result<Vec<(String, String)>, Usage> {
+    let key = "telemetry.otlp_headers";
+    let pair = |text: String| match text.split_once('=') {
+        Some((name, value)) if !name.trim().is_empty() => Ok((name.trim().to_owned(), value.trim().to_owned())),
+        // A value may be a secret: it is not repeated in the message.
+        _ => Err(layers.refuse(key, "each must be NAME=VALUE, such as authorization=Bearer TOKEN")),
+    };
+    layers.list(key)?.into_iter().filter(|text| !text.is_empty()).map(pair).collect()
 }
 
 /// Limits that the API tells and the engine holds.
@@ -425,6 +466,32 @@ mod tests {
         layers.file(Path::new("a.toml"), text).expect("types are right");
         let platform = Settings::new(&layers, &home).expect("valid").platform;
         assert_eq!((platform.generated_token_cost, platform.burst_tokens), (3, 0));
+    }
+
+    #[test]
+    fn traces_are_off_until_they_have_an_endpoint() {
+        let traces = |text: &str| {
+            let mut layers = Layers::defaults();
+            layers.file(Path::new("a.toml"), &format!("[telemetry]\n{text}")).expect("types are right");
+            Settings::new(&layers, &home).map(|settings| settings.server.traces)
+        };
+        assert_eq!(traces("trace_sample_ratio = 0.5"), Ok(None));
+        let to = |endpoint: &str| Some(TraceSettings::to(endpoint));
+        assert_eq!(traces("otlp_endpoint = \"http://c:4318/\""), Ok(to("http://c:4318/v1/traces")));
+        assert_eq!(traces("otlp_endpoint = \"https://c/x/v1/traces\""), Ok(to("https://c/x/v1/traces")));
+        let set =
+            traces("otlp_endpoint = \"http://c\"\notlp_headers = [\"a=b=c\"]\ntrace_sample_ratio = 0").expect("valid");
+        let set = set.expect("an endpoint");
+        assert_eq!((set.headers, set.sampled_per_million), (vec![("a".to_owned(), "b=c".to_owned())], 0));
+        for (text, part) in [
+            ("otlp_endpoint = \"c:4317\"", "`telemetry.otlp_endpoint` (a.toml): must be an http://"),
+            ("otlp_headers = [\"secret\"]", "each must be NAME=VALUE"),
+            ("trace_sample_ratio = 1.5", "1.5 is not between 0 and 1"),
+            ("spans_queue_max = 0", "0 is not between 1 and"),
+        ] {
+            let message = traces(text).expect_err(text).0;
+            assert!(message.contains(part) && !message.contains("secret"), "{message}");
+        }
     }
 
     #[test]

@@ -100,6 +100,7 @@ impl Layers {
         // A size may be written as a plain number of bytes.
         let value = match (&slot.0, value) {
             (Value::String(_), Value::Integer(number)) => Value::String(number.to_string()),
+            (Value::Float(_), Value::Integer(number)) => Value::Float(number as f64),
             (_, value) => value,
         };
         if !slot.0.same_type(&value) {
@@ -120,6 +121,7 @@ impl Layers {
         Ok(match default {
             Value::Integer(_) => Value::Integer(text.parse().map_err(|_| bad())?),
             Value::Boolean(_) => Value::Boolean(text.parse().map_err(|_| bad())?),
+            Value::Float(_) => Value::Float(text.parse().map_err(|_| bad())?),
             Value::Array(_) => {
                 Value::Array(text.split(',').map(|part| Value::String(part.trim().to_owned())).collect())
             }
@@ -160,6 +162,15 @@ impl Layers {
         match u64::try_from(value) {
             Ok(value) if (least..=most).contains(&value) => Ok(value),
             _ => Err(self.refuse(key, format!("{value} is not between {least} and {most}"))),
+        }
+    }
+
+    /// A share, 0 to 1.
+    pub fn ratio(&self, key: &str) -> Result<f64, Usage> {
+        let value = self.values[key].0.as_float().expect("invariant: types are those of the reference file");
+        match (0.0..=1.0).contains(&value) {
+            true => Ok(value),
+            false => Err(self.refuse(key, format!("{value} is not between 0 and 1"))),
         }
     }
 
@@ -273,6 +284,7 @@ mod tests {
             "ORRERY_PACKAGE_INDEX" => Some("http://own".to_owned()),
             "ORRERY_MODELS" => Some("a, b".to_owned()),
             "ORRERY_PREFIX_CACHE" => Some("false".to_owned()),
+            "ORRERY_TRACE_SAMPLE_RATIO" => Some("0.25".to_owned()),
             "ORRERY_LISTEN" => Some(String::new()),
             "ORRERY_SERVICE_HOST" => Some("10.0.0.1".to_owned()),
             _ => None,
@@ -283,6 +295,7 @@ mod tests {
         assert_eq!(layers.text("download.package_index"), "http://own");
         assert_eq!(layers.list("models"), Ok(vec!["a".to_owned(), "b".to_owned()]));
         assert!(!layers.boolean("engine.prefix_cache"));
+        assert_eq!(layers.ratio("telemetry.trace_sample_ratio"), Ok(0.25));
         assert_eq!(layers.source("server.listen"), &Source::Default);
     }
 

@@ -3,7 +3,7 @@
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use orrery_platform::{ModelState, Platform, Progress, Step};
 use std::collections::BTreeMap;
-use std::io::IsTerminal as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -26,12 +26,17 @@ pub async fn loading(platform: &Platform) -> anyhow::Result<()> {
                 for model in platform.models() {
                     if let ModelState::Loading { progress, step } = model.state
                         && let Some(line) = show.update(&model.id, step, progress) {
-                        eprintln!("{line}");
+                        say(&line);
                     }
                 }
             }
         }
     }
+}
+
+/// A line on the standard error; `eprintln!` would panic where nobody reads it any more.
+fn say(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 /// What has been shown of each model.
@@ -99,7 +104,7 @@ impl Pulling {
         }
         if !self.terminal {
             let of = progress.bytes_total.map_or_else(String::new, |total| format!(" of {}", crate::size::show(total)));
-            eprintln!("{message}: {}{of}", crate::size::show(progress.bytes_done));
+            say(&format!("{message}: {}{of}", crate::size::show(progress.bytes_done)));
         }
         self.bar.set_message(message.clone());
         *shown = (message, tenth);

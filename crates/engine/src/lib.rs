@@ -13,6 +13,8 @@ mod generation;
 pub mod handle;
 mod inspect;
 mod live;
+#[cfg(feature = "mock")]
+pub mod mock;
 mod pace;
 pub mod request;
 pub mod sample;

@@ -16,6 +16,8 @@ mod filter;
 pub mod limits;
 pub mod measure;
 pub mod metering;
+#[cfg(feature = "mock")]
+pub mod mock;
 pub mod models;
 pub mod pull;
 pub mod redact;

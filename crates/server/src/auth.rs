@@ -80,6 +80,9 @@ pub async fn guard(State(app): State<App>, mut request: Request, next: Next) -> 
             return refused.into_response();
         }
     };
+    if let Some(traced) = crate::traces::of(&request) {
+        traced.passed(principal.tenant_id());
+    }
     if let Some(Door::Key(action)) = door
         && let Err(refused) = principal.check(action)
     {

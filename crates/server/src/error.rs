@@ -147,6 +147,15 @@ impl ApiError {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, SERVER, Some("internal_error"), message)
     }
 
+    /// The same about a field which this client knows by another name.
+    pub fn calling(mut self, ours: &str, theirs: &str) -> Self {
+        if ours != theirs {
+            self.body.message = self.body.message.replace(&format!("`{ours}`"), &format!("`{theirs}`"));
+            self.body.param = self.body.param.map(|param| if param == ours { theirs.to_owned() } else { param });
+        }
+        self
+    }
+
     pub fn to_body(&self) -> ErrorBody {
         ErrorBody { error: self.body.clone() }
     }

@@ -15,13 +15,18 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const REQUEST_ID_BYTES_MAX: usize = 128;
 
 /// Wraps every route. Logs one line for each request, with nothing of its content.
-pub async fn observe(State(app): State<App>, request: Request, next: Next) -> Response {
+pub async fn observe(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let arrived = Instant::now();
     let id = request_id(&app, request.headers());
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
     let upgrade = request.headers().contains_key(header::UPGRADE);
     let limited = request.uri().path().starts_with("/v1/");
+    let tracer = app.tracer.as_ref();
+    let traced = tracer.and_then(|tracer| tracer.begin(&request, route.as_deref(), id.to_str().unwrap_or("")));
+    if let Some(traced) = &traced {
+        request.extensions_mut().insert(traced.clone());
+    }
     // A panic is our fault and one request's; the connection and the server go on.
     let answered = AssertUnwindSafe(next.run(request)).catch_unwind().await;
     let mut response = answered.unwrap_or_else(|_| ApiError::internal().into_response());
@@ -32,8 +37,12 @@ pub async fn observe(State(app): State<App>, request: Request, next: Next) -> Re
         route = route.as_deref().unwrap_or("none"),
         status = response.status().as_u16(),
         elapsed_ms,
+        trace_id = traced.as_ref().map(|traced| traced.id()),
         "answered"
     );
+    if let Some(traced) = traced {
+        traced.answered(response.status().as_u16());
+    }
     // A stranger learns nothing of the server's size.
     let limited = limited && response.status() != StatusCode::UNAUTHORIZED;
     let headers = response.headers_mut();
@@ -67,13 +76,16 @@ fn is_sane(id: &[u8]) -> bool {
 /// holds at once, so `limit-requests` is places in the queues and the batches, `limit-tokens` is the KV memory in tokens,
 /// and the resets are an estimate of when a place comes free: at once, or in a second when none is left.
 fn rate_limits(app: &App, headers: &mut HeaderMap) {
+    // A limit of the key or its tenant says more.
+    if [REQUESTS, TOKENS].iter().all(|names| headers.contains_key(names[0])) {
+        return;
+    }
     let stats = app.backend.stats();
     let requests_limit = app.settings.requests_max.saturating_mul(stats.len());
     let requests_used: usize = stats.iter().map(|model| model.running + model.waiting).sum();
     let tokens_limit: usize = stats.iter().map(|model| model.blocks_total * model.block_tokens).sum();
     let tokens_used: usize = stats.iter().map(|model| model.blocks_used * model.block_tokens).sum();
     let mut insert = |limit: usize, used: usize, names: [&'static str; 3]| {
-        // A limit of the key or its tenant says more.
         if headers.contains_key(names[0]) {
             return;
         }

@@ -1,4 +1,4 @@
-//! HTTP: wire types, SSE, limits, the error table, metrics, OpenAPI.
+//! HTTP: wire types, SSE, limits, the error table, metrics, traces, OpenAPI.
 //!
 //! Wire types live here alone and are never domain types. Start at [`serve`]; then `routes`, one file for each
 //! endpoint, and `wire`, which reads requests and makes answers.
@@ -23,6 +23,7 @@ mod sse;
 mod state;
 mod timed;
 mod tls;
+mod traces;
 mod watched;
 mod wire;
 
@@ -33,8 +34,10 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
+use traces::Tracer;
 
 pub use tls::{Tls, TlsError, TlsFiles};
+pub use traces::TraceSettings;
 
 /// Limits of the HTTP side.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,6 +66,8 @@ pub struct Settings {
     pub requests_max: usize,
     /// Tenants with metrics of their own; those of all others are one.
     pub metrics_tenants_max: usize,
+    /// Where spans of requests go; `None`: there are none.
+    pub traces: Option<TraceSettings>,
     pub limits: Limits,
 }
 
@@ -102,6 +107,7 @@ impl Default for Settings {
             ping_ms: 5_000,
             requests_max: 1024 + 256,
             metrics_tenants_max: 200,
+            traces: None,
             limits: Limits::default(),
         }
     }
@@ -116,6 +122,10 @@ pub struct Listener {
 impl Listener {
     pub fn new(socket: TcpListener, tls: Option<Tls>) -> Self {
         Self { socket, tls }
+    }
+
+    fn scheme(&self) -> &'static str {
+        if self.tls.is_some() { "https" } else { "http" }
     }
 }
 
@@ -143,7 +153,9 @@ pub async fn serve_backend(
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
     let grace = Duration::from_millis(settings.grace_ms);
-    let app = App::new(backend, settings);
+    let listener = listener.into();
+    let tracer = settings.traces.as_ref().map(|traces| Tracer::start(traces, listener.scheme())).transpose()?;
+    let app = App::new(backend, settings, tracer.clone());
     let router = routes::router(app.clone());
     let draining = app.clone();
     let drained = async move {
@@ -154,6 +166,9 @@ pub async fn serve_backend(
             tracing::warn!("the grace period ended before every request did");
         }
     };
-    connection::accept(listener.into(), router, app, drained).await;
+    connection::accept(listener, router, app, drained).await;
+    if let Some(tracer) = tracer {
+        tracer.close().await;
+    }
     Ok(())
 }

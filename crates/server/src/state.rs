@@ -3,6 +3,7 @@
 use crate::Settings;
 use crate::backend::Backend;
 use crate::metrics::Metrics;
+use crate::traces::Tracer;
 use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -15,6 +16,8 @@ pub struct App {
     pub backend: Arc<dyn Backend>,
     pub settings: Arc<Settings>,
     pub metrics: Arc<Metrics>,
+    /// `None`: no request is traced.
+    pub tracer: Option<Arc<Tracer>>,
     /// Set once, when the routes are built.
     pub openapi: Arc<OnceLock<OpenApi>>,
     draining: Arc<AtomicBool>,
@@ -22,12 +25,14 @@ pub struct App {
 }
 
 impl App {
-    pub fn new(backend: Arc<dyn Backend>, settings: Settings) -> Self {
-        let metrics = Arc::new(Metrics::new(backend.clone(), settings.metrics_tenants_max));
+    pub fn new(backend: Arc<dyn Backend>, settings: Settings, tracer: Option<Arc<Tracer>>) -> Self {
+        let spans = tracer.as_ref().map(|tracer| tracer.stats().clone());
+        let metrics = Arc::new(Metrics::new(backend.clone(), settings.metrics_tenants_max, spans));
         Self {
             backend,
             settings: Arc::new(settings),
             metrics,
+            tracer,
             openapi: Arc::default(),
             draining: Arc::default(),
             ids: Arc::new(Ids::new()),

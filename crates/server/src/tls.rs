@@ -20,6 +20,11 @@ use tokio::sync::watch;
 /// A chain with its key is a few kilobytes; what is larger is another file.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
 
+/// A certificate that ends within this time is told of in the log, as often as the second says.
+const NOTICE: Duration = Duration::from_secs(14 * DAY_S);
+const NOTICE_EVERY: Duration = Duration::from_secs(DAY_S);
+const DAY_S: u64 = 86_400;
+
 /// Where the certificate chain (the server's own certificate first) and its private key are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsFiles {
@@ -44,6 +49,10 @@ pub struct Tls {
     files: TlsFiles,
     /// Of the files that were read last, good or bad.
     stamps: Option<[Stamp; 2]>,
+    /// Of the pair that is in use.
+    chain: Vec<CertificateDer<'static>>,
+    /// When the log was last told of its end.
+    noticed: Option<SystemTime>,
     current: watch::Sender<Arc<ServerConfig>>,
 }
 
@@ -55,8 +64,11 @@ impl Tls {
     /// certificate, or a certificate that is not valid now.
     pub fn load(files: TlsFiles) -> Result<Self, TlsError> {
         let stamps = files.stamps().ok();
-        let current = watch::Sender::new(Arc::new(files.read(SystemTime::now())?));
-        Ok(Self { files, stamps, current })
+        let (config, chain) = files.read(SystemTime::now())?;
+        let current = watch::Sender::new(Arc::new(config));
+        let mut tls = Self { files, stamps, chain, noticed: None, current };
+        tls.notice(SystemTime::now());
+        Ok(tls)
     }
 
     /// The pair that is in use, now and later.
@@ -78,7 +90,20 @@ impl Tls {
         }
     }
 
+    /// Tells the log, once a day, of a certificate that ends soon or has ended.
+    fn notice(&mut self, now: SystemTime) {
+        let is_due = |noticed| now.duration_since(noticed).map_or(true, |since| since >= NOTICE_EVERY);
+        if !self.noticed.is_none_or(is_due) {
+            return;
+        }
+        self.noticed = Some(now);
+        if let Some(notice) = self.files.ending(&self.chain, now) {
+            tracing::warn!("{notice}");
+        }
+    }
+
     fn look(&mut self) {
+        self.notice(SystemTime::now());
         // A file that is away for a moment, while somebody replaces it, is no news yet.
         let Ok(stamps) = self.files.stamps() else { return };
         if self.stamps == Some(stamps) {
@@ -91,9 +116,11 @@ impl Tls {
         }
         self.stamps = Some(stamps);
         match read {
-            Ok(config) => {
+            Ok((config, chain)) => {
+                (self.chain, self.noticed) = (chain, None);
                 self.current.send_replace(Arc::new(config));
                 tracing::info!(certificate = %self.files.certificate.display(), "took over a new TLS certificate");
+                self.notice(SystemTime::now());
             }
             Err(error) => tracing::error!(%error, "the new TLS certificate cannot be used; the old one stays in use"),
         }
@@ -124,8 +151,29 @@ impl TlsFiles {
         Ok([stamp(&self.certificate)?, stamp(&self.key)?])
     }
 
+    /// What to say of a chain that ends soon, or has ended.
+    fn ending(&self, chain: &[CertificateDer<'static>], now: SystemTime) -> Option<String> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let now = now.duration_since(SystemTime::UNIX_EPOCH).ok()?;
+        let by = UnixTime::since_unix_epoch(now + NOTICE);
+        let ends = chain.iter().filter_map(|certificate| match validity(certificate, &provider, by) {
+            Err(Error::InvalidCertificate(CertificateError::ExpiredContext { not_after, .. })) => {
+                Some(not_after.as_secs())
+            }
+            _ => None,
+        });
+        let (end, now, path) = (ends.min()?, now.as_secs(), self.certificate.display());
+        Some(match end.checked_sub(now) {
+            Some(left) => format!("the TLS certificate {path} expires in {}; renew it", roughly(left)),
+            None => format!(
+                "the TLS certificate {path} expired {} ago, and clients refuse it; renew it",
+                roughly(now - end)
+            ),
+        })
+    }
+
     /// The pair, checked as of `now`.
-    fn read(&self, now: SystemTime) -> Result<ServerConfig, TlsError> {
+    fn read(&self, now: SystemTime) -> Result<(ServerConfig, Vec<CertificateDer<'static>>), TlsError> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let chain = self.chain()?;
         self.check_dates(&chain, &provider, now)?;
@@ -134,10 +182,10 @@ impl TlsFiles {
             .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
             .map_err(|error| TlsError(format!("TLS cannot be set up: {error}")))?
             .with_no_client_auth();
-        let mut config = builder.with_single_cert(chain, key).map_err(|error| self.unfit(&error))?;
+        let mut config = builder.with_single_cert(chain.clone(), key).map_err(|error| self.unfit(&error))?;
         // HTTP/2 is not spoken here, and a client that can nothing else hears so in the handshake.
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(config)
+        Ok((config, chain))
     }
 
     fn chain(&self) -> Result<Vec<CertificateDer<'static>>, TlsError> {
@@ -270,6 +318,23 @@ fn roughly(seconds: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_end_that_is_near_is_told_and_one_that_is_far_is_not() {
+        let mut params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).expect("a name");
+        params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+        params.not_after = rcgen::date_time_ymd(2030, 1, 1);
+        let key = rcgen::KeyPair::generate().expect("a key");
+        let chain = [params.self_signed(&key).expect("a certificate").der().clone()];
+        let files = TlsFiles { certificate: "cert.pem".into(), key: "key.pem".into() };
+        // The beginning of 2030.
+        let end = SystemTime::UNIX_EPOCH + Duration::from_secs(1_893_456_000);
+        let day = NOTICE_EVERY;
+        assert_eq!(files.ending(&chain, end - 15 * day), None);
+        let told = |now| files.ending(&chain, now).expect("told");
+        assert_eq!(told(end - 7 * day), "the TLS certificate cert.pem expires in 7 days; renew it");
+        assert!(told(end + 3 * day).contains("expired 3 days ago"));
+    }
 
     #[test]
     fn times_for_people() {

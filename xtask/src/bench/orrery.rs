@@ -60,8 +60,9 @@ impl Binary {
             if let Some(url) = line.strip_prefix("listening on ") {
                 server.url = url.trim_end().to_owned();
             } else if line.starts_with("ready: ") {
-                let shown =
-                    Command::new(&self.path).args(["key", "show"]).output().context("cannot ask for the key")?;
+                let folder = more.iter().position(|word| word == "--data-dir").map_or(&[][..], |at| &more[at..at + 2]);
+                let shown = Command::new(&self.path).args(["key", "show"]).args(folder).output();
+                let shown = shown.context("cannot ask for the key")?;
                 let key = String::from_utf8_lossy(&shown.stdout).trim().to_owned();
                 ensure!(!key.is_empty(), "orrery key show printed none: {}", String::from_utf8_lossy(&shown.stderr));
                 // A second server of this run has the same folder, and so the same key.
@@ -74,11 +75,24 @@ impl Binary {
     }
 }
 
+impl Binary {
+    /// The first key of the folder of a server that runs.
+    pub fn key(&self) -> Option<&str> {
+        self.key.get().map(String::as_str)
+    }
+}
+
+impl Server {
+    pub fn process(&self) -> u32 {
+        self.child.id()
+    }
+}
+
 /// A server of this run; killed when dropped.
 #[derive(Debug)]
 pub struct Server {
     child: Child,
-    /// Kept open: a server whose output is closed under it ends.
+    /// Kept open for the lines that are still to come.
     out: BufReader<ChildStdout>,
     pub url: String,
 }

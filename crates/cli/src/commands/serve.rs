@@ -6,7 +6,8 @@ use crate::progress;
 use crate::signals::Signals;
 use std::io::Write as _;
 
-/// Serves until a signal. The lines on the standard output are an interface: `listening on URL`, then `ready: MODELS`.
+/// Serves until a signal. The lines on the standard output are an interface: `listening on URL`, then `ready: MODELS`. Whoever
+/// reads them may go away.
 ///
 /// # Errors
 /// The address cannot be had, or a model cannot be had or loaded.
@@ -14,12 +15,12 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let mut signals = Signals::listen()?;
     let (server, first_key) = Server::start(&settings).await?;
     let url = server.url();
-    say(&format!("listening on {url}"))?;
+    say(&format!("listening on {url}"));
     if let Some(key) = first_key {
-        say(&format!("the first key (a platform admin's, shown this once; `orrery key show` prints it): {key}"))?;
+        say(&format!("the first key (a platform admin's, shown this once; `orrery key show` prints it): {key}"));
     }
     if !settings.auth {
-        eprintln!("no keys are asked for: whoever reaches {url} may do everything");
+        warn(&format!("no keys are asked for: whoever reaches {url} may do everything"));
     }
     let loaded = tokio::select! {
         result = progress::loading(&server.platform) => Some(result),
@@ -28,7 +29,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     match loaded {
         Some(Ok(())) => {
             let models: Vec<String> = server.platform.models().into_iter().map(|model| model.id).collect();
-            say(&ready(&url, &models, settings.auth))?;
+            say(&ready(&url, &models, settings.auth));
             signals.next().await;
         }
         Some(Err(error)) => {
@@ -38,10 +39,10 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         None => {}
     }
     signals.exit_on_next();
-    eprintln!(
+    warn(&format!(
         "stopping: running requests may finish within {} s; a second signal exits at once",
         settings.server.grace_ms / 1000
-    );
+    ));
     server.stop().await
 }
 
@@ -56,11 +57,16 @@ fn ready(url: &str, models: &[String], auth: bool) -> String {
     )
 }
 
-/// Prints and flushes, so that a program that waits for the line sees it.
-fn say(line: &str) -> std::io::Result<()> {
+/// Prints and flushes, so that a program that waits for the line sees it. A reader that is gone is none of the server's
+/// business.
+fn say(line: &str) {
     let mut out = std::io::stdout().lock();
-    writeln!(out, "{line}")?;
-    out.flush()
+    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+}
+
+/// The same on the standard error, where `eprintln!` would panic.
+fn warn(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 #[cfg(test)]

@@ -98,3 +98,32 @@ fn an_interrupted_pull_goes_on_where_it_was() {
     let stored = std::fs::read(folder.path().join("models/half/half.gguf")).expect("published");
     assert!(stored == contents);
 }
+
+/// Whoever started a server may read its first line and go away.
+#[test]
+fn a_server_outlives_the_reader_of_its_output() {
+    let data = tempfile::tempdir().expect("temporary folder");
+    let data_dir = data.path().to_str().expect("UTF-8 path");
+    let arguments = ["serve", "--listen", "127.0.0.1:0", "--data-dir", data_dir, "--model", crate::usage::FIXTURE];
+    let mut child = start(&mut orrery(&arguments));
+    let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
+    let line = lines.next().expect("a line").expect("UTF-8");
+    let address = line.strip_prefix("listening on http://").expect("the first line").to_owned();
+    drop(lines);
+    drop(child.stderr.take());
+    let begin = Instant::now();
+    loop {
+        let mut stream = TcpStream::connect(&address).expect("a server that runs");
+        stream.write_all(b"GET /health HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").expect("sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        if answer.starts_with("HTTP/1.1 200") {
+            break;
+        }
+        assert!(begin.elapsed() < Duration::from_secs(60), "{answer}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let status = Command::new("kill").args(["-TERM", &child.id().to_string()]).status();
+    assert!(status.expect("kill runs").success());
+    assert_eq!(child.wait().expect("it ends").code(), Some(0));
+}

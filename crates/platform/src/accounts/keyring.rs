@@ -8,11 +8,14 @@ use super::{key_text, now_ms};
 use crate::Error;
 use orrery_store::{Key, KeyId, Price, Store, Tenant, TenantId};
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 #[derive(Debug, Default)]
 struct Snapshot {
+    /// Of who read it: one that began later has seen more.
+    turn: u64,
     changes: u64,
     keys: HashMap<[u8; 32], (Arc<Key>, Arc<Tenant>)>,
     prices: HashMap<String, Price>,
@@ -22,6 +25,8 @@ struct Snapshot {
 #[derive(Debug, Default)]
 pub(super) struct Keyring {
     snapshot: RwLock<Arc<Snapshot>>,
+    /// Readings that have begun.
+    turns: AtomicU64,
     /// When keys were last used, not yet written down.
     used: Mutex<HashMap<KeyId, i64>>,
     /// When an unknown key last made us look for it.
@@ -35,20 +40,36 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 impl Keyring {
     /// Reads everything again if something changed, whoever changed it.
     pub async fn refresh(&self, store: &dyn Store) -> Result<(), Error> {
+        if let Some(fresh) = self.read(store).await? {
+            self.install(fresh);
+            self.end_revoked();
+        }
+        Ok(())
+    }
+
+    /// `None`: nothing has changed.
+    async fn read(&self, store: &dyn Store) -> Result<Option<Snapshot>, Error> {
+        let turn = self.turns.fetch_add(1, Ordering::SeqCst) + 1;
         // Read first: a change in between is seen again at the next look.
         let changes = store.changes().await?;
         if changes != 0 && changes == self.snapshot().changes {
-            return Ok(());
+            return Ok(None);
         }
         let tenants: HashMap<TenantId, Arc<Tenant>> =
             store.tenants().await?.into_iter().map(|tenant| (tenant.id.clone(), Arc::new(tenant))).collect();
         let with_tenant = |key: Key| Some((key.hash, (Arc::new(key.clone()), tenants.get(&key.tenant)?.clone())));
         let keys = store.keys(None).await?.into_iter().filter_map(with_tenant).collect();
         let prices = store.prices().await?.into_iter().map(|price| (price.model.clone(), price)).collect();
-        let fresh = Arc::new(Snapshot { changes, keys, prices });
-        *self.snapshot.write().unwrap_or_else(PoisonError::into_inner) = fresh;
-        self.end_revoked();
-        Ok(())
+        Ok(Some(Snapshot { turn, changes, keys, prices }))
+    }
+
+    /// Two may read at once, and the one that began first may end last: what it has seen is old by then, a key that has just
+    /// been revoked among it.
+    fn install(&self, fresh: Snapshot) {
+        let mut held = self.snapshot.write().unwrap_or_else(PoisonError::into_inner);
+        if held.turn < fresh.turn {
+            *held = Arc::new(fresh);
+        }
     }
 
     /// Requests that run.
@@ -131,5 +152,27 @@ impl Keyring {
             return Ok(());
         }
         Ok(store.touch_keys(&used).await?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::Accounts;
+    use crate::accounts::NewKey;
+    use std::sync::Arc;
+
+    #[tokio::test]
+    async fn a_reading_that_ends_late_brings_no_revoked_key_back() {
+        let (accounts, first) = Accounts::ephemeral().await.expect("accounts");
+        let by = accounts.authenticate(Some(&first)).await.expect("a good key");
+        let new = NewKey { role: "inference".into(), ..NewKey::default() };
+        let (info, text) = accounts.create_key(&by, new).await.expect("a key");
+        let keyring = &accounts.keyring;
+        // Nothing is known, so that there is something to read.
+        *keyring.snapshot.write().expect("no panic") = Arc::default();
+        let late = keyring.read(accounts.store.as_ref()).await.expect("a store").expect("something new");
+        accounts.revoke_key(&by, &info.id).await.expect("revoked");
+        keyring.install(late);
+        assert!(keyring.known(&text).is_err());
     }
 }

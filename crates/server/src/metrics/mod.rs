@@ -7,10 +7,12 @@
 mod engines;
 mod ledger;
 mod retained;
+mod spans;
 mod tenants;
 
 use crate::backend::Backend;
 use crate::state::App;
+use crate::traces::{Inference, Stats};
 use crate::wire::choices::Grid;
 use engines::Engines;
 use ledger::Ledger;
@@ -21,6 +23,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use retained::Retained;
+use spans::Spans;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
@@ -58,7 +61,7 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    pub fn new(backend: Arc<dyn Backend>, tenants_max: usize) -> Self {
+    pub fn new(backend: Arc<dyn Backend>, tenants_max: usize, spans: Option<Arc<Stats>>) -> Self {
         let mut registry = Registry::default();
         let ttft: ByModel = Family::new_with_constructor(|| Histogram::new(TTFT_BUCKETS));
         let itl: ByModel = Family::new_with_constructor(|| Histogram::new(ITL_BUCKETS));
@@ -84,6 +87,9 @@ impl Metrics {
         let tenants = Tenants::new(&mut registry, tenants_max);
         let unauthenticated = Counter::default();
         registry.register("orrery_auth_refused", "Requests without a good key", unauthenticated.clone());
+        if let Some(stats) = spans {
+            registry.register_collector(Box::new(Spans(stats)));
+        }
         registry.register_collector(Box::new(Engines { backend: backend.clone() }));
         let files = backend.accounts().files().clone();
         registry.register_collector(Box::new(Retained::new(move || files.retained_lost())));
@@ -129,6 +135,8 @@ pub struct Observation {
     last: Vec<Option<Instant>>,
     first_seen: bool,
     reason: Option<&'static str>,
+    /// Its span, where it is traced.
+    span: Option<Inference>,
 }
 
 impl Observation {
@@ -146,10 +154,20 @@ impl Observation {
             last: vec![None; grid.prompts * grid.n],
             first_seen: false,
             reason: None,
+            span: None,
         }
     }
 
+    /// Tells the span what it sees, too.
+    pub fn traced(mut self, span: Option<Inference>) -> Self {
+        self.span = span;
+        self
+    }
+
     pub fn event(&mut self, prompt: usize, event: &Event) {
+        if let Some(span) = &mut self.span {
+            span.event(prompt, event);
+        }
         match event {
             Event::Token { choice, .. } => {
                 self.output(prompt, 1);
@@ -165,6 +183,9 @@ impl Observation {
                 if self.prompts_left == 0 {
                     self.reason = Some("done");
                     self.tenant.ended(Outcome::Completed);
+                    if let Some(span) = &mut self.span {
+                        span.completed();
+                    }
                     self.histogram(&self.metrics.e2e, self.arrived.elapsed().as_secs_f64());
                 }
             }
@@ -177,6 +198,9 @@ impl Observation {
         if self.reason.replace("error").is_none() {
             self.metrics.count(&self.model, "error");
             self.tenant.ended(Outcome::Failed);
+            if let Some(span) = &mut self.span {
+                span.failed("internal_error");
+            }
         }
     }
 

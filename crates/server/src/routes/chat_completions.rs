@@ -1,11 +1,12 @@
 //! `POST /v1/chat/completions`.
 
-use super::{identity, merge};
+use super::{identity, merge, turned_away};
 use crate::body::read_object;
 use crate::error::{ApiError, ErrorBody};
 use crate::metrics::Observation;
 use crate::sse::EventBody;
 use crate::state::App;
+use crate::traces::{self, Operation};
 use crate::wire::chat::{ChatBody, ChatChunk, ChatCompletion, ChatStream};
 use crate::wire::choices::Grid;
 use axum::extract::{Request, State};
@@ -38,8 +39,8 @@ pub async fn create(
     Extension(by): Extension<Principal>,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let arrived = Instant::now();
-    let ChatBody { request, delivery, store } =
+    let (arrived, traced) = (Instant::now(), traces::of(&request));
+    let ChatBody { request, delivery, store, max_tokens_name } =
         ChatBody::read(read_object(request, &app.settings).await?, &app.settings.limits)?;
     if store && !by.retains() {
         let message = "`store` needs a tenant that keeps requests and answers; its `retention_days` is 0.";
@@ -48,9 +49,17 @@ pub async fn create(
     let mut identity = identity(&app, "chatcmpl-", &request.model);
     let grid = Grid { prompts: 1, n: request.generate.n };
     let with_logprobs = request.generate.logprobs.is_some();
-    let running = app.backend.chat(&by, request).await.inspect_err(|error| app.metrics.refused(&by, error))?;
-    identity.id = running.id.unwrap_or(identity.id);
-    let observation = Observation::new(&app, &by, &identity.model, arrived, grid);
+    let mut span = traced.map(|traced| traced.inference(Operation::Chat, &request.generate, delivery.stream));
+    let running = app.backend.chat(&by, request).await;
+    let running = running.map_err(|error| {
+        turned_away(&app, &by, &mut span, &error);
+        ApiError::from(error).calling("max_tokens", max_tokens_name)
+    })?;
+    identity.id = running.id.clone().unwrap_or(identity.id);
+    if let Some(span) = &mut span {
+        span.accepted(&identity.model, &identity.id);
+    }
+    let observation = Observation::new(&app, &by, &identity.model, arrived, grid).traced(span);
     let events = merge(vec![running.events]);
     if delivery.stream {
         let encoder = ChatStream::new(identity, grid.n, delivery.include_usage);

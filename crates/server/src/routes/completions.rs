@@ -1,11 +1,12 @@
 //! `POST /v1/completions`.
 
-use super::{identity, merge};
+use super::{identity, merge, turned_away};
 use crate::body::read_object;
 use crate::error::{ApiError, ErrorBody};
 use crate::metrics::Observation;
 use crate::sse::EventBody;
 use crate::state::App;
+use crate::traces::{self, Operation};
 use crate::wire::completion::{Completion, CompletionBody, CompletionChunk, CompletionStream, Shown};
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
@@ -37,23 +38,29 @@ pub async fn create(
     Extension(by): Extension<Principal>,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let arrived = Instant::now();
+    let (arrived, traced) = (Instant::now(), traces::of(&request));
     let body = CompletionBody::read(read_object(request, &app.settings).await?, &app.settings.limits)?;
     let mut identity = identity(&app, "cmpl-", &body.model);
     let (grid, delivery, echo) = (body.grid(), body.delivery, body.echo);
     let logprobs = body.generate.logprobs.is_some();
+    let operation = Operation::TextCompletion;
+    let mut span = traced.map(|traced| traced.inference(operation, &body.generate, delivery.stream));
     let mut texts = Vec::new();
     let mut streams = Vec::new();
     for request in body.into_requests() {
         // The first refusal drops, and so cancels, those that came before it.
-        let running = app.backend.complete(&by, request).await.inspect_err(|error| app.metrics.refused(&by, error))?;
+        let running = app.backend.complete(&by, request).await;
+        let running = running.inspect_err(|error| turned_away(&app, &by, &mut span, error))?;
         // Of several prompts each is kept under an id of its own, and the answer has that of the last.
         identity.id = running.id.unwrap_or(identity.id);
         texts.push(running.prompt_text);
         streams.push(running.events);
     }
     let shown = Shown { echo: echo.then_some(texts), logprobs };
-    let observation = Observation::new(&app, &by, &identity.model, arrived, grid);
+    if let Some(span) = &mut span {
+        span.accepted(&identity.model, &identity.id);
+    }
+    let observation = Observation::new(&app, &by, &identity.model, arrived, grid).traced(span);
     let events = merge(streams);
     if delivery.stream {
         let encoder = CompletionStream::new(identity, grid, shown, delivery.include_usage);

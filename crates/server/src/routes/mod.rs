@@ -34,12 +34,14 @@ use crate::headers;
 use crate::metrics::Observation;
 use crate::sse::Events;
 use crate::state::App;
+use crate::traces::Inference;
 use crate::wire::choices::{Choices, Grid};
 use crate::wire::usage::Identity;
 use axum::Router;
 use axum::extract::Request;
 use axum::middleware::from_fn_with_state;
 use futures_util::StreamExt;
+use orrery_platform::Principal;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -99,6 +101,14 @@ fn refused(error: orrery_platform::Error) -> ApiError {
 
 fn identity(app: &App, prefix: &str, model: &str) -> Identity {
     Identity { id: app.new_id(prefix), created: crate::state::unix_seconds(), model: model.to_owned() }
+}
+
+/// A generation was refused: for the metrics and its span.
+fn turned_away(app: &App, by: &Principal, span: &mut Option<Inference>, error: &orrery_platform::Error) {
+    app.metrics.refused(by, error);
+    if let Some(span) = span {
+        span.refused(error);
+    }
 }
 
 /// The events of many prompts as one stream, each with its prompt's index.

@@ -24,6 +24,8 @@ pub struct ChatBody {
     pub delivery: Delivery,
     /// The client counts on finding it again.
     pub store: bool,
+    /// By which name the client knows `max_tokens`.
+    pub max_tokens_name: &'static str,
 }
 
 impl ChatBody {
@@ -31,14 +33,16 @@ impl ChatBody {
         let model = generate::model(&mut fields)?;
         let store = fields.flag(&params::STORE)?;
         let (mut generate, delivery) = generate::read(&mut fields, limits)?;
-        generate.max_tokens = max_tokens(&mut fields)?;
+        let (max_tokens, max_tokens_name) = max_tokens(&mut fields)?;
+        generate.max_tokens = max_tokens;
         generate.logprobs = logprobs(&mut fields, limits)?;
         let messages = chat_messages::read(&mut fields)?;
-        Ok(Self { request: ChatRequest { model, messages, generate }, delivery, store })
+        Ok(Self { request: ChatRequest { model, messages, generate }, delivery, store, max_tokens_name })
     }
 }
 
-fn max_tokens(fields: &mut Fields) -> Result<Option<usize>, ApiError> {
+/// The number, and the name of the field that it came in.
+fn max_tokens(fields: &mut Fields) -> Result<(Option<usize>, &'static str), ApiError> {
     let old = fields.count(&params::MAX_TOKENS)?;
     let new = fields.count(&params::MAX_COMPLETION_TOKENS)?;
     match (old, new) {
@@ -46,7 +50,8 @@ fn max_tokens(fields: &mut Fields) -> Result<Option<usize>, ApiError> {
             let message = format!("`max_tokens` is {old} but `max_completion_tokens` is {new}; send one of them.");
             Err(ApiError::invalid("max_tokens", message))
         }
-        (old, new) => Ok(new.or(old)),
+        (None, Some(new)) => Ok((Some(new), "max_completion_tokens")),
+        (old, _) => Ok((old, "max_tokens")),
     }
 }
 

@@ -241,3 +241,83 @@ async fn usage_is_json_or_csv() {
     let others = format!("/v1/usage?key={}", "key_0000000000000000");
     check_error(&user.get(&others).await, 403, Some("insufficient_permissions"), None);
 }
+
+/// What SQL would make something of.
+const SQL: &[&str] = &[
+    "'",
+    "\"",
+    "' OR '1'='1",
+    "x' OR 1=1 --",
+    "'; DROP TABLE tenants; --",
+    "') UNION SELECT hash FROM keys --",
+    "%",
+    "_",
+    "\\",
+    "/*",
+    ";",
+    "NULL",
+    "0 OR 1",
+    "?1",
+    ":tenant",
+    "default' --",
+    "\u{2019}",
+    "x\u{0}",
+];
+/// Where a client's text filters, and what it may be answered with.
+const FILTERS: &[(&str, &[u16])] = &[
+    ("/v1/usage?tenant=", &[200, 400, 404]),
+    ("/v1/usage?key=", &[200, 400, 404]),
+    ("/v1/usage?model=", &[200]),
+    ("/v1/usage?since=", &[400]),
+    ("/v1/usage?until=", &[400]),
+    ("/v1/usage?group_by=", &[400]),
+    ("/v1/usage?format=", &[400]),
+    ("/v1/audit?tenant=", &[200, 400, 404]),
+    ("/v1/audit?before=", &[400]),
+    ("/v1/audit?limit=", &[400]),
+    ("/v1/keys?tenant=", &[200, 400, 404]),
+    ("/v1/keys/", &[400, 404]),
+    ("/v1/tenants/", &[400, 404]),
+    ("/v1/models/", &[400, 404]),
+];
+
+/// What SQL would make something of is nothing but text, in every filter and id (THREATS C3).
+#[tokio::test]
+async fn sql_in_filters_and_ids_is_text() {
+    let server = Server::start().await;
+    let admin = Api::first(&server);
+    let (tenant, key) = admin.tenant("a").await;
+    admin.ok("POST", "/v1/prices", json!({"model": "m", "input_nano": 1, "cached_nano": 1, "output_nano": 1})).await;
+    let state = async || {
+        let mut all = String::new();
+        for path in ["/v1/tenants", "/v1/keys", "/v1/prices", "/v1/usage?group_by=tenant"] {
+            all += &admin.get(path).await.text();
+        }
+        all
+    };
+    let before = state().await;
+    for text in SQL {
+        let coded: String = text.bytes().map(|byte| format!("%{byte:02x}")).collect();
+        for (path, statuses) in FILTERS {
+            let answer = admin.get(&format!("{path}{coded}")).await;
+            assert!(statuses.contains(&answer.status), "{path}{text}: {} {}", answer.status, answer.text());
+            if answer.status == 200 {
+                let rows = answer.json()["data"].as_array().expect("a list").len();
+                let sums_to_nothing = rows == 0 || answer.json()["data"][0]["requests"] == 0;
+                assert!(sums_to_nothing, "{path}{text}: {}", answer.text());
+            }
+        }
+        for path in ["/v1/keys/", "/v1/tenants/", "/v1/prices/"] {
+            let answer = admin.send("DELETE", &format!("{path}{coded}"), &Value::Null).await;
+            assert!(matches!(answer.status, 400 | 404), "DELETE {path}{text}: {}", answer.status);
+        }
+        let body = json!({"tenant": text, "role": "inference", "name": "x"});
+        assert!(matches!(admin.send("POST", "/v1/keys", &body).await.status, 400 | 404), "{text}");
+    }
+    assert_eq!(state().await, before, "nothing was changed");
+    // As a name it is kept as it is.
+    let name = "'; DROP TABLE keys; --";
+    let changed = admin.ok("POST", &format!("/v1/tenants/{tenant}"), json!({"name": name})).await;
+    assert_eq!(changed["name"], name);
+    assert_eq!(admin.with(&key).get("/v1/models").await.status, 200);
+}

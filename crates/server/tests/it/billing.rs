@@ -131,6 +131,26 @@ async fn requests_per_minute_are_counted_and_told() {
     assert_eq!(refused.header("retry-after"), Some(wait.div_ceil(1000).to_string().as_str()));
 }
 
+/// Ids of rows are the server's own, so what a client calls its requests neither repeats nor suppresses one (THREATS E3).
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_with_equal_or_empty_ids_are_rows_of_their_own() {
+    let served = served().await;
+    let mut body = text(2);
+    body["model"] = json!(served.model);
+    let body = body.to_string();
+    let send = |id: &'static str| {
+        let (served, body) = (&served, body.as_bytes());
+        async move {
+            let mut connection = served.connect().await;
+            connection.request("POST", TEXT, &[("x-request-id", id), ("idempotency-key", id)], body).await.status
+        }
+    };
+    let statuses = futures_util::future::join_all(["same", "same", "same", "", "", "same"].map(send)).await;
+    assert_eq!(statuses, [200; 6]);
+    let sum = total(&served).await;
+    assert_eq!((sum.requests, sum.output_tokens), (6, 12));
+}
+
 /// Two hundred at once at the edge of a budget: none of it is overspent, by the ledger's own sum.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_hundred_at_once_do_not_overspend() {

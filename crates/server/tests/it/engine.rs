@@ -242,3 +242,15 @@ async fn the_metrics_tell_where_the_time_went() {
         assert!(line("count") == 1.0 && line("sum") > 0.0 && line("sum") < PATIENCE.as_secs_f64(), "{name}: {text}");
     }
 }
+
+/// A mistake is told by the name that the client has used.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_length_over_the_context_is_named_as_it_was_sent() {
+    let served = Served::start(&fixture("llama-q8_0.gguf"), |_| {}).await;
+    for name in ["max_tokens", "max_completion_tokens"] {
+        let body = json!({"messages": [{"role": "user", "content": "hello"}], name: 1_000_000});
+        let refused = served.post(CHAT, body).await;
+        let error = check_error(&refused, 400, Some("context_length_exceeded"), Some(name));
+        assert!(error["message"].as_str().expect("text").starts_with(&format!("`{name}` 1000000")), "{error}");
+    }
+}

@@ -2,6 +2,7 @@
 
 pub mod backend;
 pub mod client;
+pub mod collector;
 pub mod tls;
 
 pub use backend::Scripted;
