@@ -20,10 +20,12 @@ pub mod models;
 pub mod pull;
 pub mod redact;
 pub mod reference;
+pub mod registry;
 mod reply;
 pub mod sources;
 pub mod stats;
 pub mod store;
+pub mod training;
 
 pub use access::Action;
 pub use accounts::{Accounts, Principal};

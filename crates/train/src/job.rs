@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Finished trials of a search.
@@ -27,10 +28,44 @@ const TRIALS_FILE: &str = "trials.json";
 /// What a job reads.
 #[derive(Clone, Debug)]
 pub struct Files {
-    /// The rows to learn from. Its name's ending tells the format.
-    pub training: PathBuf,
+    /// The rows to learn from.
+    pub training: Input,
     /// Rows for validation; without them a part of the others is.
-    pub validation: Option<PathBuf>,
+    pub validation: Option<Input>,
+}
+
+/// One file. Its name's ending tells the format.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// On the disk.
+    Path(PathBuf),
+    /// In memory, and nowhere else.
+    Bytes {
+        /// What its owner calls it.
+        name: String,
+        /// Its content.
+        bytes: Arc<[u8]>,
+    },
+}
+
+impl From<PathBuf> for Input {
+    fn from(path: PathBuf) -> Input {
+        Input::Path(path)
+    }
+}
+
+impl Input {
+    /// Its name, and its content.
+    fn open(&self) -> Result<(String, Arc<[u8]>)> {
+        match self {
+            Input::Bytes { name, bytes } => Ok((name.clone(), bytes.clone())),
+            Input::Path(path) => {
+                let bytes = fs::read(path).map_err(file("could not be read", path))?;
+                let name = path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+                Ok((name, bytes.into()))
+            }
+        }
+    }
 }
 
 /// What a job may take.
@@ -148,7 +183,8 @@ impl Ready {
 
 impl Job<'_> {
     fn run(&self, on_event: Listener) -> Result<Outcome> {
-        let settings = RunSettings { deadline: self.limits.time.map(|time| self.started + time), ..RunSettings::default() };
+        let settings =
+            RunSettings { deadline: self.limits.time.map(|time| self.started + time), ..RunSettings::default() };
         let mut run = Run::new(settings, on_event);
         let ready = self.ready(&mut run)?;
         self.settle(&ready, &mut run)?;
@@ -173,14 +209,17 @@ impl Job<'_> {
 
     fn ready(&self, run: &mut Run) -> Result<Ready> {
         let (rows, mut sha256) = self.read(&self.files.training)?;
-        let roles =
-            Roles { target: self.spec.target.clone(), features: self.spec.features.clone(), time: self.spec.time.clone() };
+        let roles = Roles {
+            target: self.spec.target.clone(),
+            features: self.spec.features.clone(),
+            time: self.spec.time.clone(),
+        };
         let (settings, mut shares): (Settings, SplitSettings) =
             (read("preprocessing", &self.spec.preprocessing)?, read("split", &self.spec.split)?);
         if self.spec.split.get("seed").is_none() {
             shares.seed = self.spec.seed;
         }
-        let other = self.files.validation.as_ref().map(|path| self.read(path)).transpose()?;
+        let other = self.files.validation.as_ref().map(|input| self.read(input)).transpose()?;
         if other.is_some() {
             shares.validation = 0.0;
         }
@@ -206,20 +245,20 @@ impl Job<'_> {
         Ok(ready)
     }
 
-    fn read(&self, path: &Path) -> Result<(Rows, String)> {
-        let bytes = fs::read(path).map_err(file("could not be read", path))?;
-        let name = path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+    fn read(&self, input: &Input) -> Result<(Rows, String)> {
+        let (name, bytes) = input.open()?;
         let settings = ReadSettings { limits: self.limits.data.clone(), ..ReadSettings::default() };
         if self.spec.task == Task::ImageClassification || !name.ends_with(".csv") {
             let message = format!("`training_file` {name} is of no format that is read for {}", self.spec.task.name());
             return Err(bad("training_file", message));
         }
-        Ok((Rows::Table(Table::read_csv(bytes.as_slice(), &settings)?), digest(&bytes)))
+        Ok((Rows::Table(Table::read_csv(bytes.as_ref(), &settings)?), digest(&bytes)))
     }
 
     /// What the run needs to know of the data.
     fn settle(&self, ready: &Ready, run: &mut Run) -> Result<()> {
-        let job = digest(format!("{}\n{}\n{}", env!("CARGO_PKG_VERSION"), self.spec.to_value(), ready.sha256).as_bytes());
+        let job =
+            digest(format!("{}\n{}\n{}", env!("CARGO_PKG_VERSION"), self.spec.to_value(), ready.sha256).as_bytes());
         run.settings.seed = self.spec.seed;
         run.settings.labels = ready.preparation.classes().to_vec();
         run.settings.privacy = self.spec.privacy;
@@ -258,7 +297,8 @@ impl Job<'_> {
     }
 
     fn check_limits(&self, bytes: u64, ready: &Ready) -> Result<()> {
-        let data: usize = ready.measured().map(|split| split.2.len()).sum::<usize>() * crate::fit::shape(&ready.train.inputs).1 * 8;
+        let data: usize =
+            ready.measured().map(|split| split.2.len()).sum::<usize>() * crate::fit::shape(&ready.train.inputs).1 * 8;
         let (needed, most) = (bytes + 2 * data as u64, self.limits.memory_bytes_max);
         if needed > most {
             return Err(Error::LimitReached(format!(
@@ -281,14 +321,21 @@ impl Job<'_> {
         let mut metrics = BTreeMap::new();
         for (split, source, rows, dataset) in ready.measured() {
             let scores = ready.preparation.scores(source, rows, &model.predict(&dataset.inputs)?)?;
-            let values: Values = scores.listed().into_iter().map(|(metric, value)| (metric.name().to_owned(), value)).collect();
+            let values: Values =
+                scores.listed().into_iter().map(|(metric, value)| (metric.name().to_owned(), value)).collect();
             run.tell(Event::Metrics { split: split.to_owned(), step: 0, values: values.clone() });
             metrics.insert(split.to_owned(), values);
         }
         Ok(metrics)
     }
 
-    fn publish(&self, ready: &Ready, model: &dyn Model, training: Value, metrics: &BTreeMap<String, Values>) -> Result<PathBuf> {
+    fn publish(
+        &self,
+        ready: &Ready,
+        model: &dyn Model,
+        training: Value,
+        metrics: &BTreeMap<String, Values>,
+    ) -> Result<PathBuf> {
         let mut graph = Graph::new("orrery");
         let input = ready.preparation.export_inputs(&mut graph);
         let raw = model.export(&mut graph, &input);
@@ -299,10 +346,8 @@ impl Job<'_> {
         if folder.exists() {
             fs::remove_dir_all(&folder).map_err(file("could not be removed", &folder))?;
         }
-        let parts = [
-            Part { name: MODEL_FILE, bytes: &bytes },
-            Part { name: DESCRIPTION_FILE, bytes: &readable(&description) },
-        ];
+        let parts =
+            [Part { name: MODEL_FILE, bytes: &bytes }, Part { name: DESCRIPTION_FILE, bytes: &readable(&description) }];
         publish(&folder, &parts)?;
         Ok(folder)
     }
@@ -310,7 +355,8 @@ impl Job<'_> {
     fn description(&self, ready: &Ready, training: Value, metrics: &BTreeMap<String, Values>, sha256: &str) -> Value {
         let said = ready.preparation.describe();
         let inputs: Vec<Value> = said["inputs"].as_array().into_iter().flatten().map(input_of).collect();
-        let outputs: serde_json::Map<String, Value> = said["outputs"].as_array().into_iter().flatten().filter_map(role).collect();
+        let outputs: serde_json::Map<String, Value> =
+            said["outputs"].as_array().into_iter().flatten().filter_map(role).collect();
         json!({
             "format": FORMAT, "name": self.spec.name.as_deref().unwrap_or("model"), "task": self.spec.task.name(),
             "model": MODEL_FILE, "files": { MODEL_FILE: sha256 },

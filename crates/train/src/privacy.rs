@@ -111,7 +111,9 @@ fn fractional(rate: f64, noise: f64, order: f64) -> f64 {
         let index = f64::from(index);
         let other = order - index;
         let term = |power: f64, rest: f64, bound: f64| {
-            choose.abs().ln() + power * log_rate + rest * log_rest
+            choose.abs().ln()
+                + power * log_rate
+                + rest * log_rest
                 + (power * power - power) / (2.0 * noise * noise)
                 + 0.5_f64.ln()
                 + log_erfc(bound / (std::f64::consts::SQRT_2 * noise))

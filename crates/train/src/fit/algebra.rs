@@ -231,7 +231,8 @@ mod tests {
     #[test]
     fn a_positive_definite_system_is_solved_and_another_refused() {
         let mut matrix = vec![4.0, 0.0, 0.0, 2.0, 5.0, 0.0, 1.0, 2.0, 6.0];
-        let x = positive_definite(&mut matrix, vec![4.0 + 4.0 + 3.0, 2.0 + 10.0 + 6.0, 1.0 + 4.0 + 18.0]).expect("definite");
+        let x = positive_definite(&mut matrix, vec![4.0 + 4.0 + 3.0, 2.0 + 10.0 + 6.0, 1.0 + 4.0 + 18.0])
+            .expect("definite");
         x.iter().zip([1.0, 2.0, 3.0]).for_each(|(x, expected)| assert!((x - expected).abs() < 1e-12));
         assert_eq!(positive_definite(&mut [1.0, 0.0, 2.0, 1.0], vec![1.0, 1.0]), None);
     }

@@ -37,7 +37,9 @@ pub struct Learnt {
 pub fn descend(network: &dyn Network, settings: &DescentSettings, splits: Splits, run: &mut Run) -> Result<Learnt> {
     let rows = splits.train.inputs.rows();
     if rows == 0 {
-        return Err(Error::BadData("the training split has no rows; give more data, or make the other splits smaller".into()));
+        return Err(Error::BadData(
+            "the training split has no rows; give more data, or make the other splits smaller".into(),
+        ));
     }
     let scale = Scale::of(&splits.train.target);
     let train = scaled(splits.train, scale.as_ref());
@@ -89,9 +91,9 @@ pub fn predict(network: &dyn Network, weights: &[Vec<f32>], inputs: &crate::Inpu
 fn loss_of(target: &Target, settings: &DescentSettings, labels: &[String]) -> Result<Loss> {
     match target {
         Target::Numbers(_) => Ok(Loss::Distance(settings.distance)),
-        Target::Classes { count, of_row } => Ok(Loss::CrossEntropy {
-            weights: class_weights(&settings.class_weight, of_row, *count as usize, labels)?,
-        }),
+        Target::Classes { count, of_row } => {
+            Ok(Loss::CrossEntropy { weights: class_weights(&settings.class_weight, of_row, *count as usize, labels)? })
+        }
     }
 }
 
@@ -164,7 +166,9 @@ impl Course<'_> {
         let position = (state.step % self.epoch_steps) as usize;
         let rate = self.settings.rate(state.step, self.epoch_steps, self.total);
         let (loss, rows, gradients) = match &self.noise {
-            Some(noise) => noisy_gradients(self.network, &self.bench, &self.loss, self.train, &state.weights, noise, state.step),
+            Some(noise) => {
+                noisy_gradients(self.network, &self.bench, &self.loss, self.train, &state.weights, noise, state.step)
+            }
             None => {
                 let rows = &order[position * self.batch..((position + 1) * self.batch).min(order.len())];
                 let (loss, gradients) = self.gradients(state, rows, run.settings.seed);
@@ -193,7 +197,8 @@ impl Course<'_> {
     }
 
     fn gradients(&self, state: &State, rows: &[usize], seed: u64) -> (f64, Vec<Vec<f32>>) {
-        let weights: Vec<_> = self.bench.weights(&state.weights).into_iter().map(|weight| weight.require_grad()).collect();
+        let weights: Vec<_> =
+            self.bench.weights(&state.weights).into_iter().map(|weight| weight.require_grad()).collect();
         let mut random = Random::new(seed, Purpose::Dropout, state.step);
         let sums = self.network.forward(&weights, &self.bench.batch(&self.train.inputs, rows), Some(&mut random));
         let loss = self.loss.mean(&self.bench, sums, self.bench.wanted(&self.train.target, rows));
@@ -213,7 +218,8 @@ impl Course<'_> {
         };
         tell(run, "train", state.loss.0 / state.loss.1.max(1.0));
         let Some(validation) = self.validation else { return };
-        let loss = mean_loss(self.network, &self.loss, &state.weights, validation, &Bench::predicting(&run.settings.pictures));
+        let loss =
+            mean_loss(self.network, &self.loss, &state.weights, validation, &Bench::predicting(&run.settings.pictures));
         tell(run, "validation", loss);
         if self.settings.early_stopping == 0 || self.noise.is_some() {
             return;
@@ -260,7 +266,8 @@ impl Course<'_> {
         let fresh = State { step: 0, weights, optimizer, loss: (0.0, 0.0), best: None, stale: 0 };
         let Some(checkpoint) = run.load()? else { return Ok(fresh) };
         let state = self.restored(fresh, checkpoint);
-        let state = state.ok_or_else(|| Error::Internal("the checkpoint is of another network; start the job again".into()))?;
+        let state =
+            state.ok_or_else(|| Error::Internal("the checkpoint is of another network; start the job again".into()))?;
         run.log(format!("taken up at step {} of {}", state.step, self.total));
         Ok(state)
     }

@@ -43,11 +43,9 @@ pub fn shape(inputs: &Inputs) -> (usize, usize) {
 pub fn table(inputs: &Inputs) -> Result<Cow<'_, Matrix>> {
     match inputs {
         Inputs::Matrix(matrix) => Ok(Cow::Borrowed(matrix)),
-        Inputs::Windows(windows) => Ok(Cow::Owned(Matrix {
-            rows: windows.rows,
-            width: windows.length,
-            values: windows.values.clone(),
-        })),
+        Inputs::Windows(windows) => {
+            Ok(Cow::Owned(Matrix { rows: windows.rows, width: windows.length, values: windows.values.clone() }))
+        }
         _ => Err(Error::BadData("this algorithm takes rows of numbers, and the examples are texts or pictures".into())),
     }
 }
@@ -59,7 +57,9 @@ pub fn table(inputs: &Inputs) -> Result<Cow<'_, Matrix>> {
 pub fn numbers(target: &Target) -> Result<&Matrix> {
     match target {
         Target::Numbers(matrix) => Ok(matrix),
-        Target::Classes { .. } => Err(Error::BadData("this algorithm learns numbers, and the target is classes".into())),
+        Target::Classes { .. } => {
+            Err(Error::BadData("this algorithm learns numbers, and the target is classes".into()))
+        }
     }
 }
 

@@ -46,7 +46,8 @@ impl Optimizer {
         self.clip(&mut gradients);
         let each = self.moments.len() / weights.len().max(1);
         let moments = self.moments.chunks_exact_mut(each.max(1));
-        for (((weights, gradient), moments), &decays) in weights.iter_mut().zip(&mut gradients).zip(moments).zip(decays) {
+        for (((weights, gradient), moments), &decays) in weights.iter_mut().zip(&mut gradients).zip(moments).zip(decays)
+        {
             let (decay, l1) = if decays { (self.decay, self.l1) } else { (0.0, 0.0) };
             let inside = if self.rule == Rule::AdamW { 0.0 } else { decay };
             for (slope, weight) in gradient.iter_mut().zip(weights.iter()) {

@@ -129,7 +129,8 @@ impl Cut<'_> {
     pub fn gradients(&self, weights: &[Vec<f32>], rows: &[usize]) -> (f64, Vec<Vec<f32>>) {
         let tensors = self.bench.weights(weights);
         let batch = self.bench.batch(&self.train.inputs, rows);
-        let (sums, taps) = self.network.forward_tapped(&tensors, &batch).expect("invariant: the row says it can be private");
+        let (sums, taps) =
+            self.network.forward_tapped(&tensors, &batch).expect("invariant: the row says it can be private");
         let (losses, _) = self.loss.of_rows(self.bench, sums, self.bench.wanted(&self.train.target, rows));
         let loss = losses.sum();
         let mut slopes = loss.backward();

@@ -1,7 +1,7 @@
 //! A trainer's way to the outside: events go out, the wish to end comes in, and limits are watched.
 
-use crate::event::{Control, Event};
 use crate::checkpoint::{Checkpoint, Checkpoints};
+use crate::event::{Control, Event};
 use crate::spec::PrivacySpec;
 use crate::{Error, Result};
 use std::time::{Duration, Instant};

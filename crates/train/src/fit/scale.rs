@@ -32,7 +32,10 @@ impl Scale {
     pub fn scaled(&self, numbers: &Matrix) -> Matrix {
         let mut scaled = numbers.clone();
         for row in scaled.values.chunks_exact_mut(numbers.width.max(1)) {
-            row.iter_mut().zip(&self.means).zip(&self.deviations).for_each(|((value, mean), by)| *value = (*value - mean) / by);
+            row.iter_mut()
+                .zip(&self.means)
+                .zip(&self.deviations)
+                .for_each(|((value, mean), by)| *value = (*value - mean) / by);
         }
         scaled
     }
@@ -40,7 +43,10 @@ impl Scale {
     /// What the network tells, as numbers of the target.
     pub fn restore(&self, values: &mut [f64]) {
         for row in values.chunks_exact_mut(self.means.len().max(1)) {
-            row.iter_mut().zip(&self.means).zip(&self.deviations).for_each(|((value, mean), by)| *value = *value * by + mean);
+            row.iter_mut()
+                .zip(&self.means)
+                .zip(&self.deviations)
+                .for_each(|((value, mean), by)| *value = *value * by + mean);
         }
     }
 

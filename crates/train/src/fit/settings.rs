@@ -139,8 +139,7 @@ impl DescentSettings {
     /// [`Error::BadSpec`].
     pub fn read_private(fields: &mut Fields) -> Result<DescentSettings> {
         let mut none = Fields::of("hyperparameters", Value::Null)?;
-        let defaults =
-            Defaults { learning_rate: 0.05, batch_size: 64, epochs: 20, clip_norm: 0.0, early_stopping: 0 };
+        let defaults = Defaults { learning_rate: 0.05, batch_size: 64, epochs: 20, clip_norm: 0.0, early_stopping: 0 };
         let mut settings = DescentSettings::read(&mut none, defaults)?;
         settings.learning_rate = fields.number("learning_rate", Bounds::over(0.0, 100.0), settings.learning_rate)?;
         settings.batch_size = fields.count("batch_size", (1, 65_536), settings.batch_size as u64)? as usize;
@@ -232,8 +231,7 @@ mod tests {
 
     fn settings(value: Value) -> DescentSettings {
         let mut fields = Fields::of("hyperparameters", value).expect("an object");
-        let defaults =
-            Defaults { learning_rate: 1.0, batch_size: 1, epochs: 1, clip_norm: 0.0, early_stopping: 0 };
+        let defaults = Defaults { learning_rate: 1.0, batch_size: 1, epochs: 1, clip_norm: 0.0, early_stopping: 0 };
         DescentSettings::read(&mut fields, defaults).expect("settings")
     }
 
@@ -249,7 +247,10 @@ mod tests {
         check(serde_json::json!({}), &[(0, 1.0), (99, 1.0)]);
         check(serde_json::json!({"warmup_steps": 4}), &[(0, 0.25), (3, 1.0), (4, 1.0)]);
         check(serde_json::json!({"schedule": "cosine"}), &[(0, 1.0), (50, 0.5), (100, 0.0)]);
-        check(serde_json::json!({"schedule": "step", "step_epochs": 2, "step_factor": 0.5}), &[(19, 1.0), (20, 0.5), (45, 0.25)]);
+        check(
+            serde_json::json!({"schedule": "step", "step_epochs": 2, "step_factor": 0.5}),
+            &[(19, 1.0), (20, 0.5), (45, 0.25)],
+        );
     }
 
     #[test]

@@ -108,7 +108,8 @@ impl Spec {
     /// # Errors
     /// [`crate::Error::BadSpec`] for settings that cannot be.
     pub fn trainer(name: &str, hyperparameters: &Value) -> Result<Box<dyn Trainer>> {
-        let row = trainers::of_name(name).ok_or_else(|| bad("algorithm", format!("`algorithm` \"{name}\" is unknown")))?;
+        let row =
+            trainers::of_name(name).ok_or_else(|| bad("algorithm", format!("`algorithm` \"{name}\" is unknown")))?;
         let mut fields = Fields::of("hyperparameters", hyperparameters.clone())?;
         let trainer = (row.read)(&mut fields)?;
         fields.finish()?;
@@ -141,7 +142,8 @@ impl Spec {
                 None => Ok(()),
                 Some(_) => {
                     let able = names(|row| row.private && row.tasks.contains(&self.task));
-                    let message = format!("`privacy` cannot be kept while several algorithms are tried; name one of {able}");
+                    let message =
+                        format!("`privacy` cannot be kept while several algorithms are tried; name one of {able}");
                     Err(bad("privacy", message))
                 }
             };
@@ -175,7 +177,11 @@ fn features(fields: &mut Fields) -> Result<Option<Vec<String>>> {
     let text = |item: &Value| item.as_str().filter(|name| !name.is_empty()).map(str::to_owned);
     let names: Option<Vec<String>> = items.and_then(|items| items.iter().map(text).collect());
     names.map(Some).ok_or_else(|| {
-        fields.refuse("features", &value, &format!("give a list of 1 to {FEATURES_MAX} names of columns, or leave it out"))
+        fields.refuse(
+            "features",
+            &value,
+            &format!("give a list of 1 to {FEATURES_MAX} names of columns, or leave it out"),
+        )
     })
 }
 
@@ -217,6 +223,7 @@ fn privacy(fields: &mut Fields) -> Result<Option<PrivacySpec>> {
 }
 
 fn names(able: impl Fn(&Row) -> bool) -> String {
-    let names: Vec<_> = trainers::TRAINERS.iter().filter(|row| able(row)).map(|row| format!("\"{}\"", row.name)).collect();
+    let names: Vec<_> =
+        trainers::TRAINERS.iter().filter(|row| able(row)).map(|row| format!("\"{}\"", row.name)).collect();
     if names.is_empty() { "nothing, as no algorithm here can".to_owned() } else { names.join(", ") }
 }

@@ -13,10 +13,10 @@ use crate::fit::{Defaults, DescentSettings, Run};
 use crate::onnx::{Graph, Setting, Value};
 use crate::spec::{Bounds, Fields};
 use crate::{Dataset, Error, Inputs, Result, Task};
+use burn::tensor::Tensor;
 use burn::tensor::activation::relu;
 use burn::tensor::module::{conv2d, max_pool2d};
 use burn::tensor::ops::{ConvOptions, MaxPoolOptions};
-use burn::tensor::Tensor;
 use serde::Serialize;
 use serde_json::json;
 
@@ -140,7 +140,13 @@ impl Convolutions {
         if stage.halved { max_pool2d(values, MaxPoolOptions::new([2, 2])) } else { values }
     }
 
-    fn export_stage(&self, graph: &mut Graph, input: Value, stage: Stage, weights: &mut std::slice::Iter<Vec<f32>>) -> Value {
+    fn export_stage(
+        &self,
+        graph: &mut Graph,
+        input: Value,
+        stage: Stage,
+        weights: &mut std::slice::Iter<Vec<f32>>,
+    ) -> Value {
         let sums = export_convolution(graph, &input, stage.inputs, stage.channels, weights);
         let mut values = graph.node("Relu", &[&sums], &[]);
         for _ in 0..self.blocks {
@@ -254,10 +260,10 @@ fn next<'a>(weights: &mut std::slice::Iter<'a, Vec<f32>>) -> &'a Vec<f32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Pixels;
     use crate::fit::Loss;
     use crate::fit::gradients::{check, classes};
     use crate::fit::random::Purpose;
-    use crate::Pixels;
 
     #[test]
     fn gradients_agree_with_finite_differences() {

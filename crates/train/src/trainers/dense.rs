@@ -234,7 +234,8 @@ mod tests {
     /// The sum of cut gradients is that of gradients taken and cut one by one.
     #[test]
     fn gradients_are_cut_example_by_example() {
-        let (network, loss, train) = (dense(Activation::Relu), Loss::CrossEntropy { weights: vec![1.0; 3] }, examples());
+        let (network, loss, train) =
+            (dense(Activation::Relu), Loss::CrossEntropy { weights: vec![1.0; 3] }, examples());
         let (bench, weights) = (Bench::training(&[]), first_weights(&network, 1));
         let cut = |longest| Cut { network: &network, bench: &bench, loss: &loss, train: &train, longest };
         let length = |gradients: &[Vec<f32>]| {
@@ -247,9 +248,9 @@ mod tests {
         let (_, found) = cut(longest).gradients(&weights, &(0..9).collect::<Vec<_>>());
         for (parameter, found) in found.iter().enumerate() {
             for (place, &found) in found.iter().enumerate() {
-                let parts = singles.iter().map(|single| {
-                    f64::from(single[parameter][place]) * (longest / length(single)).min(1.0)
-                });
+                let parts = singles
+                    .iter()
+                    .map(|single| f64::from(single[parameter][place]) * (longest / length(single)).min(1.0));
                 let expected: f64 = parts.sum();
                 assert!((f64::from(found) - expected).abs() < 1e-5, "{parameter} {place}: {found} {expected}");
             }

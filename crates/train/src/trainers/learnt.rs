@@ -30,7 +30,12 @@ pub fn outputs(target: &Target) -> usize {
 ///
 /// # Errors
 /// As [`super::Trainer::fit`].
-pub fn learn(network: Box<dyn Network>, settings: &DescentSettings, splits: Splits, run: &mut Run) -> Result<Box<dyn Model>> {
+pub fn learn(
+    network: Box<dyn Network>,
+    settings: &DescentSettings,
+    splits: Splits,
+    run: &mut Run,
+) -> Result<Box<dyn Model>> {
     let learnt = descend(network.as_ref(), settings, splits, run)?;
     Ok(Box::new(LearntModel::new(network, learnt, splits.train, &run.settings.pictures)))
 }

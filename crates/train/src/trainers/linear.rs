@@ -123,7 +123,8 @@ impl Linear {
             let (mut rest, mut weights) = (target.clone(), vec![0.0; squares.len()]);
             for iteration in 0..self.iterations_max {
                 let mut change: f64 = 0.0;
-                for (index, column) in data.inputs.columns.iter().enumerate().filter(|(index, _)| squares[*index] > 0.0) {
+                for (index, column) in data.inputs.columns.iter().enumerate().filter(|(index, _)| squares[*index] > 0.0)
+                {
                     let old: f64 = weights[index];
                     let pull = dot(column, &rest) + squares[index] * old;
                     weights[index] = pull.signum() * (pull.abs() - limit).max(0.0) / squares[index];

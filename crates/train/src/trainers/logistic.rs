@@ -143,10 +143,13 @@ impl Problem<'_> {
         }
         let largest = probabilities.iter().fold(f64::NEG_INFINITY, |a, &b| a.max(b));
         let own = probabilities[class];
-        let total: f64 = probabilities.iter_mut().map(|sum| {
-            *sum = (*sum - largest).exp();
-            *sum
-        }).sum();
+        let total: f64 = probabilities
+            .iter_mut()
+            .map(|sum| {
+                *sum = (*sum - largest).exp();
+                *sum
+            })
+            .sum();
         probabilities.iter_mut().for_each(|sum| *sum /= total);
         total.ln() + largest - own
     }

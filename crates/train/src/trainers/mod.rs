@@ -34,7 +34,8 @@ pub struct Row {
 }
 
 /// All algorithms, in the order in which they are listed and tried.
-pub const TRAINERS: &[Row] = &[linear::ROW, logistic::ROW, dense::ROW, convolution::ROW, recurrent::GRU, recurrent::LSTM];
+pub const TRAINERS: &[Row] =
+    &[linear::ROW, logistic::ROW, dense::ROW, convolution::ROW, recurrent::GRU, recurrent::LSTM];
 
 /// The row of a name.
 pub fn of_name(name: &str) -> Option<&'static Row> {

@@ -12,9 +12,9 @@ use crate::fit::{Defaults, DescentSettings, Run, cast};
 use crate::onnx::{Element, Graph, Setting, Value};
 use crate::spec::{Bounds, Fields};
 use crate::{Dataset, Error, Inputs, Result, Task};
+use burn::tensor::Tensor;
 use burn::tensor::activation::{sigmoid, tanh};
 use burn::tensor::module::embedding;
-use burn::tensor::Tensor;
 use serde::Serialize;
 use serde_json::json;
 
@@ -85,7 +85,11 @@ impl Rnn {
         let (words, length) = match &train.inputs {
             Inputs::Tokens(tokens) => (Some((tokens.vocabulary as usize, self.embedding)), tokens.length),
             Inputs::Windows(windows) => (None, windows.length),
-            _ => return Err(Error::BadData("this algorithm takes texts or series, and the examples are neither".into())),
+            _ => {
+                return Err(Error::BadData(
+                    "this algorithm takes texts or series, and the examples are neither".into(),
+                ));
+            }
         };
         let outputs = outputs(&train.target);
         Ok(Recurrent {
@@ -147,9 +151,16 @@ impl Recurrent {
     }
 
     /// The states of one layer along the row: for each step `[rows][hidden]`.
-    fn layer(&self, steps: Tensor<3>, weights: &[Tensor<1>], inputs: usize, filled: Option<&[Tensor<2>]>) -> Vec<Tensor<2>> {
+    fn layer(
+        &self,
+        steps: Tensor<3>,
+        weights: &[Tensor<1>],
+        inputs: usize,
+        filled: Option<&[Tensor<2>]>,
+    ) -> Vec<Tensor<2>> {
         let ([rows, length, _], width) = (steps.dims(), self.gates() * self.hidden);
-        let sums = affine(steps.reshape([rows * length, inputs]), &[weights[0].clone(), weights[2].clone()], [inputs, width]);
+        let sums =
+            affine(steps.reshape([rows * length, inputs]), &[weights[0].clone(), weights[2].clone()], [inputs, width]);
         let recurrent = weights[1].clone().reshape([self.hidden, width]);
         let offsets = weights[3].clone().reshape([1, width]);
         let zeros = || sums.clone().inner().narrow(0, 0, 1).narrow(1, 0, 1).zeros_like().expand([rows, self.hidden]);
@@ -190,7 +201,14 @@ impl Recurrent {
         (output * tanh(memory.clone()), memory)
     }
 
-    fn export_layer(&self, graph: &mut Graph, steps: &Value, weights: &[Vec<f32>], inputs: usize, lengths: &Value) -> Value {
+    fn export_layer(
+        &self,
+        graph: &mut Graph,
+        steps: &Value,
+        weights: &[Vec<f32>],
+        inputs: usize,
+        lengths: &Value,
+    ) -> Value {
         let (hidden, width) = (self.hidden, self.gates() * self.hidden);
         let mut offsets = weights[2].clone();
         if self.cell == Cell::Lstm {
@@ -320,7 +338,8 @@ fn along(steps: Tensor<3>) -> Vec<Tensor<2>> {
     let [rows, length, width] = steps.dims();
     let part = (length as f64).sqrt().ceil() as usize;
     let parts = (0..length).step_by(part).map(|start| steps.clone().narrow(1, start, part.min(length - start)));
-    let steps = parts.flat_map(|part| (0..part.dims()[1]).map(move |step| part.clone().narrow(1, step, 1)).collect::<Vec<_>>());
+    let steps =
+        parts.flat_map(|part| (0..part.dims()[1]).map(move |step| part.clone().narrow(1, step, 1)).collect::<Vec<_>>());
     steps.map(|step| step.reshape([rows, width])).collect()
 }
 

@@ -26,17 +26,29 @@ fn a_refusal_names_field_value_and_way_out() {
     let cases = [
         (r#"{"target": "y"}"#.to_owned(), "task", "give one of tabular-classification"),
         (r#"{"task": "chess"}"#.to_owned(), "task", "\"chess\"; give one of \"tabular-classification\""),
-        (r#"{"task": "tabular-regression", "tarket": "y"}"#.to_owned(), "tarket", "not a field of the job; it takes task, target"),
+        (
+            r#"{"task": "tabular-regression", "tarket": "y"}"#.to_owned(),
+            "tarket",
+            "not a field of the job; it takes task, target",
+        ),
         (r#"{"task": "tabular-regression", "seed": -1}"#.to_owned(), "seed", "-1; give a whole number"),
         (linear(r#""hyperparameters": {"alpha": -1}"#), "hyperparameters.alpha", "-1; give a number from 0"),
         (linear(r#""hyperparameters": {"alfa": 1}"#), "hyperparameters.alfa", "it takes penalty, alpha"),
-        (linear(r#""hyperparameters": {"penalty": "elastic"}"#), "hyperparameters.penalty", "\"none\", \"ridge\", \"lasso\""),
+        (
+            linear(r#""hyperparameters": {"penalty": "elastic"}"#),
+            "hyperparameters.penalty",
+            "\"none\", \"ridge\", \"lasso\"",
+        ),
         (linear(r#""hyperparameters": [1]"#), "hyperparameters", "must be an object"),
         (linear(r#""privacy": {"epsilon": 1, "delta": 1e-5}"#), "privacy", "not possible with \"linear-regression\""),
         (linear(r#""privacy": {"epsilon": 0, "delta": 1e-5}"#), "privacy.epsilon", "0; give a number over 0"),
         (linear(r#""privacy": {"epsilon": null, "delta": 1e-5}"#), "privacy.epsilon", "missing"),
         (linear(r#""privacy": {"epsilon": "NaN", "delta": 1e-5}"#), "privacy.epsilon", "\"NaN\"; give a number"),
-        (r#"{"task": "image-classification", "algorithm": "linear-regression"}"#.to_owned(), "algorithm", "for image-classification"),
+        (
+            r#"{"task": "image-classification", "algorithm": "linear-regression"}"#.to_owned(),
+            "algorithm",
+            "for image-classification",
+        ),
         ("{".to_owned(), "", "not JSON"),
     ];
     for (job, field, words) in cases {
