@@ -34,6 +34,12 @@ pub enum Action {
     ManageFiles,
     /// Read and delete what is retained of the tenant's requests and answers.
     ReadRetained,
+    /// List and read the tenant's training jobs.
+    ReadJobs,
+    /// Begin and cancel them.
+    ManageJobs,
+    /// Bring, download, promote and archive the tenant's own models.
+    ManageModels,
     /// Replace the keys under which files are encrypted.
     ManageVault,
     /// Read the metrics of the whole server.
@@ -41,7 +47,7 @@ pub enum Action {
 }
 
 impl Action {
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 18] = [
         Self::Infer,
         Self::ReadModels,
         Self::ReadUsage,
@@ -55,6 +61,9 @@ impl Action {
         Self::ReadFiles,
         Self::ManageFiles,
         Self::ReadRetained,
+        Self::ReadJobs,
+        Self::ManageJobs,
+        Self::ManageModels,
         Self::ManageVault,
         Self::ReadMetrics,
     ];
@@ -75,6 +84,9 @@ impl Action {
             Self::ReadFiles => "read files",
             Self::ManageFiles => "upload and delete files",
             Self::ReadRetained => "read what is retained",
+            Self::ReadJobs => "read training jobs",
+            Self::ManageJobs => "begin and cancel training jobs",
+            Self::ManageModels => "manage models",
             Self::ManageVault => "manage the vault",
             Self::ReadMetrics => "read metrics",
         }
@@ -86,7 +98,7 @@ pub fn allows(role: Role, action: Action) -> bool {
     use Action::*;
     match action {
         Infer | ReadModels | ReadUsage => true,
-        ReadPrices | ReadFiles | ManageFiles => role != Role::Inference,
+        ReadPrices | ReadFiles | ManageFiles | ReadJobs | ManageJobs | ManageModels => role != Role::Inference,
         ReadKeys | ManageKeys | ReadTenant | ReadAudit | ReadRetained => {
             matches!(role, Role::TenantAdmin | Role::PlatformAdmin)
         }
@@ -127,6 +139,9 @@ mod tests {
             (Action::ReadFiles, [true, true, true, false]),
             (Action::ManageFiles, [true, true, true, false]),
             (Action::ReadRetained, [true, true, false, false]),
+            (Action::ReadJobs, [true, true, true, false]),
+            (Action::ManageJobs, [true, true, true, false]),
+            (Action::ManageModels, [true, true, true, false]),
             (Action::ManageVault, [true, false, false, false]),
             (Action::ReadMetrics, [true, false, false, false]),
         ];

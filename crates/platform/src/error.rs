@@ -6,6 +6,9 @@ pub enum Error {
     /// `param`: the field's name in OpenAI's API, where there is one.
     #[error("{message}")]
     BadInput { param: Option<&'static str>, message: String },
+    /// The same for a field whose path is known only when the program runs, such as `hyperparameters.epochs`.
+    #[error("{message}")]
+    BadField { field: String, message: String },
     /// A prompt, or what is asked for after it, does not fit into the model's context.
     #[error("{message}")]
     TooLong { param: &'static str, message: String },

@@ -22,12 +22,14 @@ pub mod models;
 pub mod pull;
 pub mod redact;
 pub mod reference;
+pub mod registry;
 mod reply;
 pub mod retained;
 pub mod sources;
 pub mod stats;
 pub mod store;
 mod text;
+pub mod training;
 pub mod vetting;
 
 pub use access::Action;

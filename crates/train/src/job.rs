@@ -20,6 +20,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Finished trials of a search.
@@ -28,10 +29,44 @@ const TRIALS_FILE: &str = "trials.json";
 /// What a job reads.
 #[derive(Clone, Debug)]
 pub struct Files {
-    /// The rows to learn from. Its name's ending tells the format.
-    pub training: PathBuf,
+    /// The rows to learn from.
+    pub training: Input,
     /// Rows for validation; without them a part of the others is.
-    pub validation: Option<PathBuf>,
+    pub validation: Option<Input>,
+}
+
+/// One file. Its name's ending tells the format.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// On the disk.
+    Path(PathBuf),
+    /// In memory, and nowhere else.
+    Bytes {
+        /// What its owner calls it.
+        name: String,
+        /// Its content.
+        bytes: Arc<[u8]>,
+    },
+}
+
+impl From<PathBuf> for Input {
+    fn from(path: PathBuf) -> Input {
+        Input::Path(path)
+    }
+}
+
+impl Input {
+    /// Its name, and its content.
+    fn open(&self) -> Result<(String, Arc<[u8]>)> {
+        match self {
+            Input::Bytes { name, bytes } => Ok((name.clone(), bytes.clone())),
+            Input::Path(path) => {
+                let bytes = fs::read(path).map_err(file("could not be read", path))?;
+                let name = path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+                Ok((name, bytes.into()))
+            }
+        }
+    }
 }
 
 /// What a job may take.
@@ -185,7 +220,7 @@ impl Job<'_> {
         if self.spec.split.get("seed").is_none() {
             shares.seed = self.spec.seed;
         }
-        let other = self.files.validation.as_ref().map(|path| self.read(path)).transpose()?;
+        let other = self.files.validation.as_ref().map(|input| self.read(input)).transpose()?;
         if other.is_some() {
             shares.validation = 0.0;
         }
@@ -211,9 +246,8 @@ impl Job<'_> {
         Ok(ready)
     }
 
-    fn read(&self, path: &Path) -> Result<(Rows, String)> {
-        let bytes = fs::read(path).map_err(file("could not be read", path))?;
-        let name = path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+    fn read(&self, input: &Input) -> Result<(Rows, String)> {
+        let (name, bytes) = input.open()?;
         if self.spec.task == Task::ImageClassification {
             let settings = PictureSettings { limits: self.limits.data.clone(), ..PictureSettings::default() };
             return Ok((Rows::Pictures(Pictures::read(Cursor::new(&bytes), &settings)?), digest(&bytes)));

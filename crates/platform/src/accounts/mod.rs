@@ -23,6 +23,8 @@ pub use tenants::{LimitsInfo, TenantChange, TenantInfo};
 use crate::Error;
 use crate::files::{FileSettings, Files};
 use crate::limits::Limiter;
+use crate::registry::Registry;
+use crate::training::{Training, TrainingSettings};
 use desk::Metering;
 pub(crate) use desk::{Sale, Tab};
 use keyring::Keyring;
@@ -48,6 +50,8 @@ pub struct Accounts {
     store: Arc<dyn Store>,
     keyring: Keyring,
     files: Files,
+    registry: Registry,
+    training: Training,
     /// Who comes without a key, where keys are not asked for.
     anybody: Option<Principal>,
     limiter: Limiter,
@@ -79,19 +83,24 @@ impl Accounts {
     /// # Errors
     /// The database is of a later version, damaged or cannot be read; the disk is full.
     pub async fn open(data_dir: &Path, keys: Keys) -> Result<Opened, Error> {
-        Self::open_with(data_dir, keys, FileSettings::default()).await
+        Self::open_with(data_dir, keys, FileSettings::default(), TrainingSettings::default()).await
     }
 
-    /// The same with limits on files.
+    /// The same with limits on files and training.
     ///
     /// # Errors
     /// As [`Accounts::open`]; the vault's master key is missing, or others can read it.
-    pub async fn open_with(data_dir: &Path, keys: Keys, files: FileSettings) -> Result<Opened, Error> {
+    pub async fn open_with(
+        data_dir: &Path,
+        keys: Keys,
+        files: FileSettings,
+        training: TrainingSettings,
+    ) -> Result<Opened, Error> {
         std::fs::create_dir_all(data_dir).map_err(|error| Error::disk("cannot make the data folder", error))?;
         let store: Arc<dyn Store> = Arc::new(Database::open(&data_dir.join(DATABASE)).await?);
         let first_key = first::ensure(store.as_ref(), Some(data_dir)).await?;
         let files = Files::open(data_dir, store.clone(), files).await?;
-        let accounts = Self::over(store, keys, files).await?;
+        let accounts = Self::over(store, keys, files, training).await?;
         Ok(Opened { accounts, first_key })
     }
 
@@ -111,14 +120,23 @@ impl Accounts {
         let store: Arc<dyn Store> = Arc::new(Memory::new());
         let key = first::ensure(store.as_ref(), None).await?.ok_or_else(|| Error::internal("a store was not new"))?;
         let files = Files::ephemeral(store.clone())?;
-        Ok((Self::over(store, keys, files).await?, key))
+        Ok((Self::over(store, keys, files, TrainingSettings::default()).await?, key))
     }
 
-    async fn over(store: Arc<dyn Store>, keys: Keys, files: Files) -> Result<Arc<Self>, Error> {
+    async fn over(
+        store: Arc<dyn Store>,
+        keys: Keys,
+        files: Files,
+        training: TrainingSettings,
+    ) -> Result<Arc<Self>, Error> {
+        let registry = Registry::new(store.clone(), files.clone());
+        let training = Training::new(store.clone(), files.clone(), registry.clone(), training);
         let mut accounts = Self {
             store,
             keyring: Keyring::default(),
             files,
+            registry,
+            training,
             anybody: None,
             limiter: Limiter::default(),
             metering: OnceLock::new(),
@@ -162,6 +180,16 @@ impl Accounts {
         if let Err(error) = self.keyring.note_used(self.store.as_ref()).await {
             tracing::warn!(%error, "cannot write down when keys were last used");
         }
+    }
+
+    /// The models that tenants have trained or brought.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// The training jobs of the tenants.
+    pub fn training(&self) -> &Training {
+        &self.training
     }
 
     /// The files of the tenants.
@@ -231,16 +259,7 @@ impl Accounts {
         subject: &str,
         details: Map<String, Value>,
     ) -> Result<(), Error> {
-        let entry = AuditEntry {
-            at_ms: now_ms(),
-            actor: by.actor.to_string(),
-            tenant: tenant.cloned(),
-            action: action.to_owned(),
-            subject: subject.to_owned(),
-            details,
-        };
-        self.store.append_audit(&entry).await?;
-        Ok(())
+        note(self.store.as_ref(), by, action, tenant, subject, details).await
     }
 
     /// What was changed counts from now on, in this process at once.
@@ -264,6 +283,27 @@ impl Accounts {
         by.check_tenant(&key.tenant).map_err(|_| principal::unknown_key(id))?;
         Ok(key)
     }
+}
+
+/// Notes an action before it is done: one that cannot be noted is not done.
+pub(crate) async fn note(
+    store: &dyn Store,
+    by: &Principal,
+    action: &'static str,
+    tenant: Option<&TenantId>,
+    subject: &str,
+    details: Map<String, Value>,
+) -> Result<(), Error> {
+    let entry = AuditEntry {
+        at_ms: now_ms(),
+        actor: by.actor.to_string(),
+        tenant: tenant.cloned(),
+        action: action.to_owned(),
+        subject: subject.to_owned(),
+        details,
+    };
+    store.append_audit(&entry).await?;
+    Ok(())
 }
 
 pub(crate) fn now_ms() -> i64 {

@@ -3,6 +3,7 @@
 //! Must not know: HTTP, multipart, wire types. Start at [`Files::begin`]; a job that needs a file's content starts at
 //! [`Files::open_of_tenant`].
 
+mod parts;
 mod purpose;
 mod reader;
 mod settings;

@@ -11,6 +11,8 @@ pub struct FileSettings {
     /// Uploads at one time, of all tenants and of one.
     pub uploads_max: usize,
     pub tenant_uploads_max: usize,
+    /// All models of a tenant, every version.
+    pub models_quota_bytes: u64,
     /// All that is retained for a tenant. What would go over is not retained.
     pub retained_quota_bytes: u64,
     /// What waits to be retained. What would go over is not retained.
@@ -24,6 +26,7 @@ impl Default for FileSettings {
         Self {
             file_max_bytes: 512 << 20,
             quota_bytes: 10 << 30,
+            models_quota_bytes: 20 << 30,
             uploads_max: 32,
             tenant_uploads_max: 8,
             retained_quota_bytes: 1 << 30,

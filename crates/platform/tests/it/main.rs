@@ -8,6 +8,7 @@ mod pull;
 mod running;
 mod server;
 mod stored;
+mod training;
 mod wheel;
 
 use orrery_platform::catalogue::{Catalogue, Entry, File, Source};
