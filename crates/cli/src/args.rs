@@ -56,6 +56,9 @@ pub enum Command {
     /// What `check` and `serve` start to look at a model
     #[command(hide = true)]
     CheckModel(CheckModel),
+    /// What `serve` starts to train a model
+    #[command(hide = true)]
+    TrainWorker,
     /// Make, list, show and revoke keys
     Key(Key),
     /// Make, list, change and erase tenants
@@ -703,6 +706,7 @@ impl Arguments {
             | Command::Rm(_)
             | Command::Check(_)
             | Command::CheckModel(_)
+            | Command::TrainWorker
             | Command::Completions(_) => Ok(()),
         }
     }

@@ -4,6 +4,7 @@ use crate::failure::Usage;
 use crate::layers::{Layers, Source};
 use crate::sandbox::{Mode, Sandbox};
 use orrery_platform::metering::MeterSettings;
+use orrery_platform::training::TrainingSettings;
 use orrery_platform::{FileSettings, SourceSettings};
 use orrery_server::{TlsFiles, TraceSettings};
 use std::path::{Path, PathBuf};
@@ -39,6 +40,8 @@ pub struct Settings {
     pub platform: orrery_platform::Settings,
     /// Limits on files, and where their master key is.
     pub files: FileSettings,
+    /// Limits of training jobs, and the command of their workers.
+    pub training: TrainingSettings,
     /// The way of usage into the ledger.
     pub metering: MeterSettings,
     /// How model files are looked at before they are opened.
@@ -96,6 +99,7 @@ impl Settings {
             server: server(layers)?,
             platform: platform(layers, environment)?,
             files: files(layers)?,
+            training: training(layers)?,
             metering: metering(layers, environment)?,
             sandbox: sandbox(layers)?,
             core_dumps: layers.boolean("safety.core_dumps"),
@@ -311,10 +315,36 @@ fn files(layers: &Layers) -> Result<FileSettings, Usage> {
         quota_bytes: layers.size("files.quota", 0)?,
         uploads_max: count(layers, "files.uploads_max", 1, 10_000)?,
         tenant_uploads_max: count(layers, "files.tenant_uploads_max", 1, 10_000)?,
+        models_quota_bytes: layers.size("files.models_quota", 0)?,
         retained_quota_bytes: layers.size("files.retained_quota", 0)?,
         retained_queue_bytes: size(layers, "files.retained_queue", 0)?,
         master_key: Some(layers.text("files.master_key")).filter(|path| !path.is_empty()).map(PathBuf::from),
     })
+}
+
+fn training(layers: &Layers) -> Result<TrainingSettings, Usage> {
+    let milliseconds = |key: &str, least| Ok(Duration::from_millis(layers.integer(key, least, HOUR_MS)?));
+    let few = |key: &str, most| Ok::<u32, Usage>(layers.integer(key, 1, most)?.try_into().unwrap_or(u32::MAX));
+    Ok(TrainingSettings {
+        workers: count(layers, "training.workers", 0, 1_000)?,
+        tenant_workers: few("training.tenant_workers", 1_000)?,
+        tenant_queue_max: count(layers, "training.tenant_queue_max", 0, 500)?,
+        attempts_max: few("training.attempts_max", 100)?,
+        lease: milliseconds("training.lease_ms", 1_000)?,
+        time_max: Duration::from_secs(layers.integer("training.time_max_s", 1, 10_000_000)?),
+        memory_max_bytes: layers.size("training.memory_max", 64 << 20)?,
+        disk_max_bytes: layers.size("training.disk_max", 1 << 20)?,
+        file_max_bytes: layers.size("training.file_max", 1)?,
+        grace: milliseconds("training.grace_ms", 0)?,
+        command: worker()?,
+    })
+}
+
+/// This program, as a worker.
+fn worker() -> Result<Vec<PathBuf>, Usage> {
+    let program =
+        std::env::current_exe().map_err(|error| Usage(format!("cannot find this program's own file: {error}")))?;
+    Ok(vec![program, PathBuf::from("train-worker")])
 }
 
 fn sandbox(layers: &Layers) -> Result<Sandbox, Usage> {
@@ -387,6 +417,8 @@ mod tests {
         assert_eq!(settings.server, orrery_server::Settings::default());
         assert_eq!(settings.listen, "127.0.0.1:8080");
         assert_eq!(settings.files, FileSettings::default());
+        let command = settings.training.command.clone();
+        assert_eq!(settings.training, TrainingSettings { command, ..TrainingSettings::default() });
         let sandbox = Sandbox { mode: Mode::Prefer, memory_max_bytes: 1 << 30, cpu_max_s: 20, timeout_ms: 30_000 };
         assert_eq!((settings.sandbox, settings.core_dumps), (sandbox, false));
         assert_eq!(settings.metering, MeterSettings::new(Path::new("/home/ada/.local/share/orrery")));

@@ -4,6 +4,7 @@ use crate::config::Settings;
 use crate::progress;
 use anyhow::Context as _;
 use orrery_platform::accounts::{Keys, Opened};
+use orrery_platform::training::Supervisor;
 use orrery_platform::{Accounts, Platform};
 use orrery_server::{Listener, Tls};
 use std::net::SocketAddr;
@@ -21,6 +22,8 @@ pub struct Server {
     pub key: Option<String>,
     shutdown: oneshot::Sender<()>,
     task: JoinHandle<std::io::Result<()>>,
+    /// Runs training jobs, where this server does.
+    supervisor: Option<Supervisor>,
 }
 
 impl Server {
@@ -39,10 +42,15 @@ impl Server {
              take an address such as 127.0.0.1:8080, or ask for keys"
         );
         let keys = if settings.auth { Keys::Asked } else { Keys::NotAsked };
+        let folder = &settings.platform.data_dir;
         let Opened { accounts, first_key } =
-            Accounts::open_with(&settings.platform.data_dir, keys, settings.files.clone()).await?;
+            Accounts::open_with(folder, keys, settings.files.clone(), settings.training.clone()).await?;
         accounts.start_metering(settings.metering.clone()).await?;
-        Ok((Self::run(listener, tls, settings, accounts, None)?, first_key))
+        let mut server = Self::run(listener, tls, settings, accounts.clone(), None)?;
+        if settings.training.workers > 0 {
+            server.supervisor = Some(Supervisor::start(accounts.training().clone(), folder));
+        }
+        Ok((server, first_key))
     }
 
     fn run(
@@ -64,7 +72,7 @@ impl Server {
         };
         let task =
             tokio::spawn(orrery_server::serve(Arc::clone(&platform), listener, settings.server.clone(), stopped));
-        Ok(Self { address, scheme, platform, key, shutdown, task })
+        Ok(Self { address, scheme, platform, key, shutdown, task, supervisor: None })
     }
 
     /// Starts on a free loopback port for this process alone (its key is new, and its accounts are gone with it), shows the
@@ -90,6 +98,10 @@ impl Server {
     pub async fn stop(self) -> anyhow::Result<()> {
         // The server may have ended by itself.
         let _ = self.shutdown.send(());
+        // Jobs go back into the queue while running requests finish.
+        if let Some(supervisor) = self.supervisor {
+            supervisor.stop().await;
+        }
         self.task.await.context("the server's task failed")?.context("the server failed")
     }
 }

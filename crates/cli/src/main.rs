@@ -43,6 +43,9 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
     if let Command::CheckModel(check) = &arguments.command {
         return commands::check::child(check);
     }
+    if let Command::TrainWorker = &arguments.command {
+        return commands::train_worker::run();
+    }
     let mut layers = config::layers(arguments.global.config.as_deref(), &config::environment)?;
     arguments.lay(&mut layers)?;
     let mut settings = Settings::new(&layers, &config::environment)?;
@@ -68,6 +71,7 @@ async fn dispatch(command: Command, settings: Settings) -> anyhow::Result<()> {
         Command::Rm(remove) => commands::rm::run(&remove, &settings).await,
         Command::Check(check) => commands::check::run(&check, &settings).await,
         Command::CheckModel(check) => commands::check::child(&check),
+        Command::TrainWorker => commands::train_worker::run(),
         Command::Key(key) => commands::key::run(key.what, &settings).await,
         Command::Tenant(tenant) => commands::tenant::run(tenant.what, &settings).await,
         Command::Price(price) => commands::price::run(price.what, &settings).await,

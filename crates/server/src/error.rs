@@ -173,6 +173,11 @@ impl From<Error> for ApiError {
                 refused.body.param = param.map(str::to_owned);
                 refused
             }
+            Error::BadField { field, message } => {
+                let mut refused = Self::body(message);
+                refused.body.param = Some(field);
+                refused
+            }
             Error::TooLong { param, message } => {
                 // OpenAI's code, which clients look for when they shorten a conversation.
                 Self::new(StatusCode::BAD_REQUEST, INVALID, Some("context_length_exceeded"), message).with_param(param)
@@ -248,6 +253,7 @@ mod tests {
     #[test]
     fn every_case_has_its_row() {
         check(Error::BadInput { param: Some("n"), message: "x".into() }, 400, INVALID, None, Some("n"));
+        check(Error::BadField { field: "a.b".into(), message: "x".into() }, 400, INVALID, None, Some("a.b"));
         check(Error::BadInput { param: None, message: "x".into() }, 400, INVALID, None, None);
         let long = Error::TooLong { param: "messages", message: "x".into() };
         check(long, 400, INVALID, Some("context_length_exceeded"), Some("messages"));

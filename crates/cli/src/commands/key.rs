@@ -28,7 +28,8 @@ pub async fn run(command: KeyCommand, settings: &Settings) -> anyhow::Result<()>
 /// The database cannot be opened.
 pub async fn open(settings: &Settings) -> anyhow::Result<(Arc<Accounts>, Principal)> {
     let folder = &settings.platform.data_dir;
-    let accounts = Accounts::open_with(folder, Keys::Asked, settings.files.clone()).await?.accounts;
+    let accounts =
+        Accounts::open_with(folder, Keys::Asked, settings.files.clone(), settings.training.clone()).await?.accounts;
     let by = accounts.operator().await?;
     Ok((accounts, by))
 }

@@ -13,5 +13,6 @@ pub mod pull;
 pub mod rm;
 pub mod serve;
 pub mod tenant;
+pub mod train_worker;
 pub mod usage;
 pub mod vault;

@@ -10,7 +10,7 @@ use landlock::{
     RulesetAttr as _, RulesetCreatedAttr as _, Scope,
 };
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Open files of one process: a model can have 512 shards.
 const FILES_MAX: u64 = 1_024;
@@ -64,6 +64,24 @@ impl Walls {
         }
         Ok(open_sides(&rules.restrict_self()?))
     }
+}
+
+/// For a process that writes in one folder: nothing is written elsewhere, nothing is sent or received, memory has a bound, and
+/// no core is left. What the kernel cannot close stays open.
+///
+/// # Errors
+/// A side that the kernel can close, and did not.
+pub fn work_in(folder: &Path, memory_bytes: u64) -> anyhow::Result<()> {
+    forbid_cores()?;
+    lower(Resource::Data, memory_bytes).map_err(|error| anyhow::anyhow!("cannot limit memory: {error}"))?;
+    let writing = AccessFs::from_write(ABI::V7);
+    let rules = Ruleset::default()
+        .handle_access(writing)?
+        .handle_access(AccessNet::from_all(ABI::V7))?
+        .scope(Scope::from_all(ABI::V7))?
+        .create()?;
+    rules.add_rule(PathBeneath::new(PathFd::new(folder)?, writing))?.restrict_self()?;
+    Ok(())
 }
 
 fn open_sides(status: &RestrictionStatus) -> Vec<String> {

@@ -104,11 +104,6 @@ impl Registry {
         self.files.open_part(tenant, &named.id).await
     }
 
-    /// The names of a version's files, and its description.
-    pub(crate) async fn manifest(&self, tenant: &TenantId, name: &str, version: u32) -> Result<Manifest, Error> {
-        Manifest::of(&self.store.model_version(tenant, name, version).await?)
-    }
-
     /// Where a name leads, for a tenant.
     ///
     /// # Errors

@@ -2,7 +2,8 @@
 //! shortage of memory or a fault in training cannot take the server down.
 
 use super::folder::ARTEFACT;
-use super::protocol::{LINE_BYTES_MAX, Order, OrderFile, Word};
+pub use super::protocol::Order;
+use super::protocol::{LINE_BYTES_MAX, OrderFile, Word};
 use orrery_train::job::{self, Files, Input, Limits};
 use orrery_train::{Control, Error, Event, Spec};
 use std::io::{BufRead, Read, Write};
@@ -10,12 +11,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// Runs one order from `input` and tells of it on `output`. Returns when the job has ended, however it did.
+/// Runs one order from `input` and tells of it on `output`. Returns when the job has ended, however it did. `prepare` puts up the
+/// worker's walls, when it knows what is to be done and has seen nothing of the data.
 ///
 /// # Errors
 /// `output` is closed, or `input` has no order: there is nobody to tell.
-pub fn run(mut input: impl BufRead + Send + 'static, mut output: impl Write + Send) -> std::io::Result<()> {
+pub fn run(
+    mut input: impl BufRead + Send + 'static,
+    mut output: impl Write + Send,
+    prepare: impl FnOnce(&Order) -> Result<(), String>,
+) -> std::io::Result<()> {
     let order = read_order(&mut input)?;
+    if let Err(message) = prepare(&order) {
+        return tell(&mut output, &failed("internal", message, None));
+    }
     let files = match read_files(&order, &mut input) {
         Ok(files) => files,
         Err(message) => return tell(&mut output, &failed("file_unreadable", message, None)),

@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 fn worker_process() {
     // The harness has written the test's name without an end of line.
     println!();
-    worker::run(BufReader::new(std::io::stdin()), std::io::stdout()).expect("a server");
+    worker::run(BufReader::new(std::io::stdin()), std::io::stdout(), |_| Ok(())).expect("a server");
 }
 
 /// Not a test: a worker that dies without a word.

@@ -210,7 +210,8 @@ fn word(reason: FinishReason) -> &'static str {
 /// Few and fixed words, those of the error bodies where they have one.
 fn error_type(error: &Error) -> &'static str {
     match error {
-        Error::BadInput { .. } => "invalid_request",
+        Error::BadInput { .. } | Error::BadField { .. } => "invalid_request",
+        Error::TooLarge(_) => "request_too_large",
         Error::TooLong { .. } => "context_length_exceeded",
         Error::NotFound(_) => "model_not_found",
         Error::Unauthenticated(_) => "invalid_api_key",

@@ -43,7 +43,7 @@ impl Served {
             ..PlatformSettings::default()
         };
         edit(&mut settings);
-        let opened = Accounts::open_with(data.path(), Keys::Asked, files).await.expect("accounts");
+        let opened = Accounts::open_with(data.path(), Keys::Asked, files, Default::default()).await.expect("accounts");
         let (accounts, key) = (opened.accounts, opened.first_key.expect("a first start"));
         accounts.start_metering(MeterSettings::new(data.path())).await.expect("a journal");
         let platform = Platform::start(settings, accounts).expect("good settings");

@@ -56,7 +56,7 @@ impl Scripted {
 
     /// With accounts in a data folder, new or not.
     pub async fn in_folder(data: &Path, files: FileSettings) -> Self {
-        let opened = Accounts::open_with(data, Keys::Asked, files).await.expect("accounts");
+        let opened = Accounts::open_with(data, Keys::Asked, files, Default::default()).await.expect("accounts");
         let key = Accounts::first_key(data).expect("read").expect("a first key");
         Self::over(opened.accounts, key)
     }
