@@ -16,7 +16,7 @@ fn main() {
     let started = Instant::now();
     let told = std::fs::read_to_string(job).map_err(|error| error.to_string());
     let spec = told.and_then(|text| Spec::from_json(&text).map_err(|error| error.to_string()));
-    let files = Files { training: training.clone(), validation: rest.first().cloned() };
+    let files = Files { training: training.clone().into(), validation: rest.first().cloned().map(Into::into) };
     let ended = spec.and_then(|spec| {
         let mut on_event = |event: Event| {
             println!("{}", serde_json::to_string(&event).unwrap_or_default());
