@@ -56,7 +56,9 @@ pub enum Command {
     /// What `check` and `serve` start to look at a model
     #[command(hide = true)]
     CheckModel(CheckModel),
-    /// What `serve` starts to train a model
+    /// Train a model on a file of rows, and keep it in the registry
+    Train(Train),
+    /// What `serve` and `train` start to train a model
     #[command(hide = true)]
     TrainWorker,
     /// Make, list, show and revoke keys
@@ -184,6 +186,55 @@ pub struct Check {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  orrery train iris.csv --task tabular-classification --target species
+  orrery train houses.parquet --task tabular-regression --target price --algorithm mlp --set epochs=50 --name houses
+  orrery train mails.jsonl --task text-classification --target label --algorithm gru --json
+
+Without --url the job runs here, and the model goes into the registry of the data folder's tenant `default`. The model answers under its
+name; --no-deploy keeps it apart, under NAME@VERSION.")]
+pub struct Train {
+    /// CSV, JSONL or Parquet; for pictures a zip or tar with a folder for each class
+    pub data: PathBuf,
+    /// tabular-classification, tabular-regression, time-series-forecasting, text-classification or image-classification
+    #[arg(long, value_name = "TASK")]
+    pub task: String,
+    /// The column that is to be told
+    #[arg(long, value_name = "COLUMN")]
+    pub target: Option<String>,
+    /// The columns it is told from [default: all others]
+    #[arg(long, value_name = "COLUMN,…", value_delimiter = ',')]
+    pub features: Vec<String>,
+    /// Rows for validation [default: a part of DATA]
+    #[arg(long, value_name = "FILE")]
+    pub validation: Option<PathBuf>,
+    /// An algorithm's name, or auto: the best of several
+    #[arg(long, value_name = "NAME", default_value = "auto")]
+    pub algorithm: String,
+    /// A hyper-parameter; may be repeated
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub set: Vec<String>,
+    /// What candidates are compared by [default: log_loss or rmse]
+    #[arg(long, value_name = "NAME")]
+    pub metric: Option<String>,
+    /// The same seed and data make the same model
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// The model's name [default: the file's]
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+    /// Lead no alias to the new version
+    #[arg(long)]
+    pub no_deploy: bool,
+    /// Print the finished job as JSON
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub target_server: Target,
 }
 
 #[derive(Debug, Args)]
@@ -706,6 +757,7 @@ impl Arguments {
             | Command::Rm(_)
             | Command::Check(_)
             | Command::CheckModel(_)
+            | Command::Train(_)
             | Command::TrainWorker
             | Command::Completions(_) => Ok(()),
         }

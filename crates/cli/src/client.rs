@@ -108,6 +108,35 @@ impl Client {
         response.json().await.map_err(|e| self.unreachable(&e))
     }
 
+    /// Uploads a file for a purpose and gives its id.
+    ///
+    /// # Errors
+    /// The server cannot be reached or refuses ([`Refused`]).
+    pub async fn upload(&self, name: &str, purpose: &str, content: Vec<u8>) -> anyhow::Result<String> {
+        // Long and odd enough to stand in no file by chance.
+        let boundary = "orrery-4c1b9f0d7a2e48d3b6f5-boundary";
+        let name: String = name.chars().filter(|char| !matches!(char, '"' | '\r' | '\n' | '\\')).collect();
+        let mut body = format!(
+            "--{boundary}\r\nContent-Disposition: form-data; name=\"purpose\"\r\n\r\n{purpose}\r\n--{boundary}\r\n\
+             Content-Disposition: form-data; name=\"file\"; filename=\"{name}\"\r\n\
+             Content-Type: application/octet-stream\r\n\r\n"
+        )
+        .into_bytes();
+        body.extend_from_slice(&content);
+        body.extend_from_slice(format!("\r\n--{boundary}--\r\n").as_bytes());
+        let request = self.keyed(self.http.post(format!("{}/v1/files", self.root)));
+        let kind = format!("multipart/form-data; boundary={boundary}");
+        let response = request.header("content-type", kind).body(body).send().await;
+        let response = response.map_err(|e| self.unreachable(&e))?;
+        let status = response.status().as_u16();
+        let text = response.text().await.map_err(|e| self.unreachable(&e))?;
+        if status != 200 {
+            return Err(Refused { status, message: message(&text) }.into());
+        }
+        let body: Value = serde_json::from_str(&text).unwrap_or(Value::Null);
+        Ok(body["id"].as_str().context("the server gave the file no id")?.to_owned())
+    }
+
     /// POSTs JSON and gives the answer's events as they come.
     ///
     /// # Errors

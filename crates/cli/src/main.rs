@@ -71,6 +71,7 @@ async fn dispatch(command: Command, settings: Settings) -> anyhow::Result<()> {
         Command::Rm(remove) => commands::rm::run(&remove, &settings).await,
         Command::Check(check) => commands::check::run(&check, &settings).await,
         Command::CheckModel(check) => commands::check::child(&check),
+        Command::Train(train) => commands::train::run(&train, &settings).await,
         Command::TrainWorker => commands::train_worker::run(),
         Command::Key(key) => commands::key::run(key.what, &settings).await,
         Command::Tenant(tenant) => commands::tenant::run(tenant.what, &settings).await,

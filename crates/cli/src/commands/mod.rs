@@ -13,6 +13,7 @@ pub mod pull;
 pub mod rm;
 pub mod serve;
 pub mod tenant;
+pub mod train;
 pub mod train_worker;
 pub mod usage;
 pub mod vault;

@@ -53,6 +53,22 @@ impl Files {
         Ok(upload)
     }
 
+    /// Stores a content that is there already: an upload in one call.
+    ///
+    /// # Errors
+    /// As [`Files::begin`], [`Upload::receive`] and [`Upload::publish`].
+    pub async fn add(
+        &self,
+        by: &Principal,
+        filename: &str,
+        purpose: Purpose,
+        content: Bytes,
+    ) -> Result<FileInfo, Error> {
+        let mut upload = self.begin(by).await?;
+        upload.receive(futures_util::stream::iter([Ok(content)])).await?;
+        upload.publish(NewFile { filename: filename.to_owned(), purpose, expires_after_ms: None }).await
+    }
+
     fn take_place(&self, tenant: TenantId) -> Result<Upload, Error> {
         let (all_max, own_max) = (self.0.settings.uploads_max, self.0.settings.tenant_uploads_max);
         let mut uploads = self.0.uploads.lock().unwrap_or_else(PoisonError::into_inner);

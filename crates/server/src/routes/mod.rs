@@ -21,12 +21,23 @@ mod openapi;
 mod price;
 mod prices;
 mod ready;
+mod registry_alias;
+mod registry_file;
+mod registry_model;
+mod registry_models;
+mod registry_rollback;
 mod stored_completion;
 mod stored_completions;
 mod stored_messages;
 mod tenant;
 mod tenants;
 pub mod tokenize;
+mod training_job;
+mod training_job_cancel;
+mod training_job_checkpoints;
+mod training_job_events;
+mod training_job_report;
+mod training_jobs;
 mod usage;
 
 use crate::error::ApiError;
@@ -60,6 +71,17 @@ pub fn router(app: App) -> Router {
         .routes(routes!(files::list, files::create))
         .routes(routes!(file::retrieve, file::delete))
         .routes(routes!(file_content::content))
+        .routes(routes!(training_jobs::list, training_jobs::create))
+        .routes(routes!(training_job::retrieve))
+        .routes(routes!(training_job_cancel::cancel))
+        .routes(routes!(training_job_events::list))
+        .routes(routes!(training_job_checkpoints::list))
+        .routes(routes!(training_job_report::report))
+        .routes(routes!(registry_models::list))
+        .routes(routes!(registry_model::retrieve, registry_model::archive))
+        .routes(routes!(registry_file::content))
+        .routes(routes!(registry_alias::set))
+        .routes(routes!(registry_rollback::roll_back))
         .routes(routes!(keys::list, keys::create))
         .routes(routes!(key::retrieve, key::change, key::revoke))
         .routes(routes!(tenants::list, tenants::create))

@@ -114,6 +114,11 @@ impl Fields {
         }
     }
 
+    /// What was not read yet, for a reader of its own.
+    pub fn rest(self) -> Map<String, Value> {
+        self.map.into_iter().filter(|(_, value)| !value.is_null()).collect()
+    }
+
     /// The field is there, and null.
     pub fn is_null(&self, name: &str) -> bool {
         self.map.get(name).is_some_and(Value::is_null)

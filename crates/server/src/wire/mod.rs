@@ -15,7 +15,9 @@ pub mod generate;
 pub mod not_built;
 pub mod params;
 pub mod query;
+pub mod registry;
 pub mod retained;
+pub mod training;
 pub mod usage;
 
 #[cfg(test)]

@@ -83,6 +83,7 @@ pub struct DescentSettings {
     /// Weights of the classes.
     pub class_weight: Balance,
     /// The loss of numbers.
+    #[serde(rename = "loss")]
     pub distance: Distance,
 }
 

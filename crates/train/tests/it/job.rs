@@ -10,7 +10,7 @@ use std::time::Duration;
 
 fn start(job: Value, file: &Path, folder: &Path, limits: &Limits, events: &mut Vec<Event>) -> Result<Outcome> {
     let spec = Spec::from_value(job)?;
-    let files = Files { training: file.to_owned(), validation: None };
+    let files = Files { training: file.to_owned().into(), validation: None };
     run(&spec, &files, folder, limits, &mut |event| {
         events.push(event);
         Control::Continue

@@ -20,6 +20,19 @@ fn a_job_is_read() {
     assert_eq!(Spec::from_value(spec.to_value()).expect("again").to_value(), spec.to_value());
 }
 
+/// What is shown of a job is a job: a worker reads it again.
+#[test]
+fn the_complete_job_of_every_trainer_reads_as_itself() {
+    for row in orrery_train::trainers::TRAINERS {
+        for task in row.tasks {
+            let job = serde_json::json!({ "task": task.name(), "algorithm": row.name });
+            let complete = Spec::from_value(job).expect("the defaults").to_value();
+            let again = Spec::from_value(complete.clone()).map(|spec| spec.to_value());
+            assert_eq!(again.expect("complete"), complete, "{}", row.name);
+        }
+    }
+}
+
 #[test]
 fn a_refusal_names_field_value_and_way_out() {
     let linear = |rest: &str| format!(r#"{{"task": "tabular-regression", "algorithm": "linear-regression", {rest}}}"#);

@@ -1,0 +1,33 @@
+//! `POST /v1/training/jobs/{id}/cancel`.
+
+use super::refused;
+use crate::error::{ApiError, ErrorBody};
+use crate::state::App;
+use crate::wire::training::JobObject;
+use axum::extract::{Path, State};
+use axum::{Extension, Json};
+use orrery_platform::Principal;
+
+/// Asks for a job's end. One that runs ends after its step; what it learnt is dropped.
+#[utoipa::path(
+    post,
+    path = "/v1/training/jobs/{id}/cancel",
+    operation_id = "cancelTrainingJob",
+    tag = "Training",
+    params(("id" = String, Path, description = "An id")),
+    responses(
+        (status = 200, description = "The job", body = JobObject),
+        (status = 401, description = "No key, or one that is not good", body = ErrorBody),
+        (status = 403, description = "The key's role does not allow it", body = ErrorBody),
+        (status = 404, description = "There is none, for this key", body = ErrorBody),
+        (status = 409, description = "It has ended", body = ErrorBody),
+    )
+)]
+pub async fn cancel(
+    State(app): State<App>,
+    Extension(by): Extension<Principal>,
+    Path(id): Path<String>,
+) -> Result<Json<JobObject>, ApiError> {
+    let job = app.backend.accounts().training().cancel(&by, &id).await.map_err(refused)?;
+    Ok(Json(JobObject::new(job, by.tenant_id())))
+}
