@@ -23,6 +23,19 @@ const DOORS: &[(&str, &str, [bool; 4])] = &[
     ("get", "/v1/files/{id}", [true, true, true, false]),
     ("delete", "/v1/files/{id}", [true, true, true, false]),
     ("get", "/v1/files/{id}/content", [true, true, true, false]),
+    ("get", "/v1/training/jobs", [true, true, true, false]),
+    ("post", "/v1/training/jobs", [true, true, true, false]),
+    ("get", "/v1/training/jobs/{id}", [true, true, true, false]),
+    ("post", "/v1/training/jobs/{id}/cancel", [true, true, true, false]),
+    ("get", "/v1/training/jobs/{id}/events", [true, true, true, false]),
+    ("get", "/v1/training/jobs/{id}/checkpoints", [true, true, true, false]),
+    ("get", "/v1/training/jobs/{id}/report", [true, true, true, false]),
+    ("get", "/v1/registry/models", [true, true, true, true]),
+    ("get", "/v1/registry/models/{model}", [true, true, true, true]),
+    ("delete", "/v1/registry/models/{model}", [true, true, true, false]),
+    ("get", "/v1/registry/models/{model}/files/{file}", [true, true, true, false]),
+    ("post", "/v1/registry/models/{model}/aliases/{alias}", [true, true, true, false]),
+    ("post", "/v1/registry/models/{model}/aliases/{alias}/rollback", [true, true, true, false]),
     ("get", "/v1/keys", [true, true, false, false]),
     ("post", "/v1/keys", [true, true, false, false]),
     ("get", "/v1/keys/{id}", [true, true, false, false]),
@@ -48,6 +61,7 @@ const ROLES: [&str; 4] = ["platform_admin", "tenant_admin", "developer", "infere
 
 async fn send(server: &Server, key: Option<&str>, method: &str, path: &str) -> Response {
     let path = path.replace("{id}", "tiny").replace("{model}", "tiny");
+    let path = path.replace("{file}", "model.onnx").replace("{alias}", "production");
     let body: &[u8] = if method == "post" { b"{}" } else { b"" };
     let authorization = key.map(|key| format!("Bearer {key}"));
     let headers: Vec<(&str, &str)> = authorization.iter().map(|value| ("authorization", value.as_str())).collect();

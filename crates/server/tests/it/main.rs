@@ -29,5 +29,6 @@ mod smuggling;
 mod tls;
 mod tokenize;
 mod traces;
+mod training;
 mod transport;
 mod unknown;
