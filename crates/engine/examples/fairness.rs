@@ -52,7 +52,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let samples = arguments.next().map_or(Ok(60), |text| text.parse())?;
     let only = arguments.next();
     println!("| beside | p50 | p90 | p99 | mean | A's generated tok/s | preemptions |\n|---|--:|--:|--:|--:|--:|--:|");
-    for scenario in SCENARIOS.iter().filter(|scenario| only.as_ref().is_none_or(|only| scenario.name.contains(only))) {
+    // A whole name, or a part of some.
+    let whole = only.as_ref().is_some_and(|only| SCENARIOS.iter().any(|scenario| scenario.name == only));
+    let wanted = |name: &str| only.as_ref().is_none_or(|only| if whole { name == only } else { name.contains(only) });
+    for scenario in SCENARIOS.iter().filter(|scenario| wanted(scenario.name)) {
         run(Path::new(&model), *scenario, samples).await?;
     }
     Ok(())
