@@ -26,6 +26,12 @@ const ALLOWED: [&str; 16] = [
     "Zlib",
 ];
 
+/// Packages whose metadata state no licence, and what the licence file in them says.
+const IN_A_FILE: [(&str, &str); 1] = [("cfg_block 0.1.1", "Apache-2.0")];
+
+/// Dependencies that are declared for their features alone, which another dependency of the same crate leaves off.
+const FOR_FEATURES: [(&str, &str); 1] = [("train", "burn_flex")];
+
 /// Names that say nothing about what a crate owns.
 const VAGUE: [&str; 5] = ["common", "core", "helpers", "types", "util"];
 
@@ -124,6 +130,7 @@ pub fn check(workspace: &Workspace, sources: &[Source]) -> Vec<String> {
     let mut problems = Vec::new();
     for (package, licence) in &workspace.licences {
         match licence {
+            None if IN_A_FILE.iter().any(|(known, licence)| known == package && allowed(licence)) => {}
             None => problems.push(format!("{package} states no licence")),
             Some(licence) if !allowed(licence) => {
                 problems.push(format!("{package} is licensed {licence}, which is not on tidy's list"));
@@ -149,7 +156,8 @@ fn unused(name: &str, member: &Member, sources: &[Source]) -> Vec<String> {
     let everywhere = words(&own);
     let product = words(&own.iter().copied().filter(|source| !source.is_test()).collect::<Vec<_>>());
     let is_named = |ident: &String, dev: bool| if dev { everywhere.contains(ident) } else { product.contains(ident) };
-    let missing = member.declared.iter().filter(|(ident, dev)| !is_named(ident, *dev));
+    let for_features = |ident: &String| FOR_FEATURES.contains(&(name, ident.as_str()));
+    let missing = member.declared.iter().filter(|(ident, dev)| !is_named(ident, *dev) && !for_features(ident));
     missing.map(|(ident, _)| format!("{name} declares the dependency `{ident}` and never names it")).collect()
 }
 

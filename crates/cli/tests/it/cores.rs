@@ -126,7 +126,7 @@ fn a_server_that_crashes_leaves_nothing_of_a_prompt() {
     let server = Dying::start("false");
     let _stream = server.ask();
     assert_eq!(server.limit(), "0");
-    assert_eq!(server.die(), [PathBuf::new(); 0]);
+    assert_eq!(server.die(), Vec::<PathBuf>::new());
     // The same search finds the prompt where cores are allowed.
     let server = Dying::start("true");
     let _stream = server.ask();

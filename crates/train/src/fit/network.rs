@@ -205,6 +205,7 @@ fn device() -> Device {
 
 /// Examples as tensors.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "one lives at a time, and not for long")]
 pub enum Batch {
     /// `[rows][width]`.
     Rows(Tensor<2>),

@@ -72,7 +72,10 @@ fn recurrent(cell: Cell, words: Option<(usize, usize)>, layers: usize) -> Recurr
     Recurrent { cell, words, length, hidden: 6, layers, outputs: 3, dropout: 0.5 }
 }
 
-fn models() -> Vec<(&'static str, (Box<dyn Model>, Dataset))> {
+/// A model and the examples that it is asked about.
+type Asked = (Box<dyn Model>, Dataset);
+
+fn models() -> Vec<(&'static str, Asked)> {
     let convolutions =
         Convolutions { picture: [3, 9, 6], channels: vec![4, 6], blocks: 1, hidden: 8, outputs: 3, dropout: 0.5 };
     let four = regression(matrix(&[&[1.0, 2.0], &[2.0, 3.0], &[3.0, 4.0], &[4.0, 5.0]]), vec![1.0, 2.0, 3.0, 4.0]);
