@@ -16,6 +16,7 @@ pub mod not_built;
 pub mod params;
 pub mod query;
 pub mod retained;
+pub mod tensors;
 pub mod usage;
 
 #[cfg(test)]
