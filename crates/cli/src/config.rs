@@ -4,6 +4,7 @@ use crate::failure::Usage;
 use crate::layers::{Layers, Source};
 use crate::sandbox::{Mode, Sandbox};
 use orrery_platform::metering::MeterSettings;
+use orrery_platform::predict::PredictSettings;
 use orrery_platform::training::TrainingSettings;
 use orrery_platform::{FileSettings, SourceSettings};
 use orrery_server::{TlsFiles, TraceSettings};
@@ -42,6 +43,8 @@ pub struct Settings {
     pub files: FileSettings,
     /// Limits of training jobs, and the command of their workers.
     pub training: TrainingSettings,
+    /// How models of the registry are run.
+    pub predict: PredictSettings,
     /// The way of usage into the ledger.
     pub metering: MeterSettings,
     /// How model files are looked at before they are opened.
@@ -100,6 +103,7 @@ impl Settings {
             platform: platform(layers, environment)?,
             files: files(layers)?,
             training: training(layers)?,
+            predict: predict(layers)?,
             metering: metering(layers, environment)?,
             sandbox: sandbox(layers)?,
             core_dumps: layers.boolean("safety.core_dumps"),
@@ -340,6 +344,21 @@ fn training(layers: &Layers) -> Result<TrainingSettings, Usage> {
     })
 }
 
+fn predict(layers: &Layers) -> Result<PredictSettings, Usage> {
+    let mut settings = PredictSettings {
+        library: Some(layers.text("predict.library")).filter(|path| !path.is_empty()).map(PathBuf::from),
+        ..PredictSettings::default()
+    };
+    settings.model.threads = count(layers, "predict.threads", 0, 1_024)?;
+    settings.model.batch_max = count(layers, "predict.batch_max", 1, 100_000)?;
+    settings.model.queue_max = count(layers, "predict.queue_max", 1, 1_000_000)?;
+    settings.model.run_ms_max = layers.integer("predict.run_ms_max", 1, HOUR_MS)?;
+    settings.model.request_bytes_max = size(layers, "predict.request_max", 1)?;
+    settings.model.file_bytes_max = layers.size("predict.file_max", 1)?;
+    settings.shelf.memory_bytes_max = layers.size("predict.memory_max", 1 << 20)?;
+    Ok(settings)
+}
+
 /// This program, as a worker.
 fn worker() -> Result<Vec<PathBuf>, Usage> {
     let program =
@@ -419,6 +438,7 @@ mod tests {
         assert_eq!(settings.files, FileSettings::default());
         let command = settings.training.command.clone();
         assert_eq!(settings.training, TrainingSettings { command, ..TrainingSettings::default() });
+        assert_eq!(settings.predict, PredictSettings::default());
         let sandbox = Sandbox { mode: Mode::Prefer, memory_max_bytes: 1 << 30, cpu_max_s: 20, timeout_ms: 30_000 };
         assert_eq!((settings.sandbox, settings.core_dumps), (sandbox, false));
         assert_eq!(settings.metering, MeterSettings::new(Path::new("/home/ada/.local/share/orrery")));

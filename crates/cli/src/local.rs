@@ -46,6 +46,7 @@ impl Server {
         let Opened { accounts, first_key } =
             Accounts::open_with(folder, keys, settings.files.clone(), settings.training.clone()).await?;
         accounts.start_metering(settings.metering.clone()).await?;
+        accounts.start_predictions(settings.predict.clone());
         let mut server = Self::run(listener, tls, settings, accounts.clone(), None)?;
         if settings.training.workers > 0 {
             server.supervisor = Some(Supervisor::start(accounts.training().clone(), folder));

@@ -19,6 +19,7 @@ pub mod metering;
 #[cfg(feature = "mock")]
 pub mod mock;
 pub mod models;
+pub mod predict;
 pub mod pull;
 pub mod redact;
 pub mod reference;

@@ -239,6 +239,11 @@ impl Platform {
         Ok(admission.with_permit(permit))
     }
 
+    /// A place among the requests that are served, without one of its tenant's limits.
+    pub(crate) fn place(&self, by: &Principal) -> Result<Admission, Error> {
+        self.gate.admit(by.clone())
+    }
+
     /// Engine statistics by model id, of the models that are ready.
     pub fn stats(&self) -> Vec<ModelStats> {
         self.slots

@@ -20,6 +20,9 @@ type Loaded = Result<Arc<Model>>;
 /// What is told to those who wait: no handle, or a model would count as in use as long as the news is kept.
 type News = Option<Result<Weak<Model>>>;
 
+/// Reads and checks an artefact, on the thread that loads it.
+type Open = Box<dyn FnOnce() -> Result<Artefact> + Send>;
+
 /// Many models. Copies of the handle share them.
 #[derive(Clone)]
 pub struct Shelf {
@@ -84,11 +87,25 @@ impl Shelf {
     /// As [`Artefact::open`] and [`Model::load`]; [`Error::Overloaded`] where the budget is short and no model can be
     /// dropped; [`Error::BadInput`] where `name` stands for another folder.
     pub async fn load(&self, name: &str, folder: &Path, settings: &Settings) -> Loaded {
+        let (from, limits) = (folder.to_owned(), settings.clone());
+        self.load_from(name, folder, Box::new(move || Artefact::open(&from, &limits)), settings).await
+    }
+
+    /// The same of files in memory. `name` has to stand for these files and no others.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub async fn load_parts(&self, name: &str, parts: BTreeMap<String, Arc<[u8]>>, settings: &Settings) -> Loaded {
+        let limits = settings.clone();
+        self.load_from(name, Path::new(""), Box::new(move || Artefact::from_parts(&parts, &limits)), settings).await
+    }
+
+    async fn load_from(&self, name: &str, folder: &Path, open: Open, settings: &Settings) -> Loaded {
         let mut result = match self.claim(name, folder)? {
             Claim::Model(model) => return Ok(model),
             Claim::Wait(result) => result,
             Claim::Load(sender, result) => {
-                self.start(name, folder, settings, sender)?;
+                self.start(name, open, settings, sender)?;
                 result
             }
         };
@@ -121,11 +138,11 @@ impl Shelf {
         Ok(Claim::Load(sender, result))
     }
 
-    fn start(&self, name: &str, folder: &Path, settings: &Settings, done: watch::Sender<News>) -> Result<()> {
-        let (shelf, name, folder, settings) = (self.clone(), name.to_owned(), folder.to_owned(), settings.clone());
+    fn start(&self, name: &str, open: Open, settings: &Settings, done: watch::Sender<News>) -> Result<()> {
+        let (shelf, name, settings) = (self.clone(), name.to_owned(), settings.clone());
         let place = name.clone();
         let thread = std::thread::Builder::new().name("predict-load".into()).spawn(move || {
-            let loaded = shelf.fill(&name, &folder, &settings);
+            let loaded = shelf.fill(&name, open, &settings);
             let _ = done.send(Some(shelf.shared.settle(&name, loaded)));
         });
         thread.map(drop).map_err(|error| {
@@ -134,8 +151,8 @@ impl Shelf {
         })
     }
 
-    fn fill(&self, name: &str, folder: &Path, settings: &Settings) -> Loaded {
-        let artefact = Artefact::open(folder, settings)?;
+    fn fill(&self, name: &str, open: Open, settings: &Settings) -> Loaded {
+        let artefact = open()?;
         let dropped = self.shared.make_room(name, Model::memory_estimate(artefact.bytes()))?;
         // Outside the lock: it ends their threads.
         drop(dropped);

@@ -72,6 +72,13 @@ pub const DOORS: &[(&str, &str, Door)] = &[
     ("GET", "/v1/usage", Door::Key(Action::ReadUsage)),
     ("GET", "/v1/audit", Door::Key(Action::ReadAudit)),
     ("GET", "/v1/audit/verify", Door::Key(Action::ManageTenants)),
+    ("GET", "/v2", Door::Key(Action::ReadModels)),
+    ("GET", "/v2/health/live", Door::Open),
+    ("GET", "/v2/health/ready", Door::Open),
+    ("GET", "/v2/models/{model}", Door::Key(Action::ReadModels)),
+    ("GET", "/v2/models/{model}/ready", Door::Key(Action::ReadModels)),
+    ("POST", "/v2/models/{model}/infer", Door::Key(Action::Infer)),
+    ("POST", "/v2/models/{model}/versions/{version}/infer", Door::Key(Action::Infer)),
 ];
 
 /// Wraps every route and the fallbacks: an unknown URL asks for a key too, and tells nothing without one.

@@ -5,6 +5,7 @@
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::{BoxStream, StreamExt, unfold};
+use orrery_platform::predict::{TensorAnswer, TensorRequest};
 use orrery_platform::{
     Accounts, ChatMessage, ChatRequest, CompletionRequest, Error, Event, ModelInfo, ModelStats, Platform, Principal,
 };
@@ -44,6 +45,11 @@ pub trait Backend: Send + Sync + 'static {
         messages: Vec<ChatMessage>,
     ) -> BoxFuture<'_, Result<Vec<u32>, Error>>;
     fn detokenize(&self, by: &Principal, model: String, tokens: Vec<u32>) -> BoxFuture<'_, Result<String, Error>>;
+    /// Computes tensors with a model of the tenant's registry.
+    fn infer(&self, by: &Principal, request: TensorRequest) -> BoxFuture<'_, Result<TensorAnswer, Error>> {
+        let by = by.clone();
+        Box::pin(async move { self.accounts().infer(&by, request).await })
+    }
     /// Not ready from now on; new requests are refused with `Unavailable`.
     fn start_draining(&self);
     /// Waits until nothing runs; `false` when `grace` ran out first.
@@ -107,6 +113,11 @@ impl Backend for Platform {
     fn detokenize(&self, by: &Principal, model: String, tokens: Vec<u32>) -> BoxFuture<'_, Result<String, Error>> {
         let by = by.clone();
         Box::pin(async move { Platform::detokenize(self, self.admit(by).await?, &model, tokens).await })
+    }
+
+    fn infer(&self, by: &Principal, request: TensorRequest) -> BoxFuture<'_, Result<TensorAnswer, Error>> {
+        let by = by.clone();
+        Box::pin(async move { Platform::infer(self, &by, request).await })
     }
 
     fn start_draining(&self) {

@@ -5,7 +5,7 @@ use crate::error::ApiError;
 use crate::wire::fields::Fields;
 use axum::body::Body;
 use axum::extract::Request;
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use http_body_util::BodyExt;
 use serde_json::Value;
 use std::time::Duration;
@@ -16,6 +16,25 @@ pub async fn read_object(request: Request, settings: &Settings) -> Result<Fields
     check_content_type(&parts.headers)?;
     let bytes = read(&parts.headers, body, settings).await?;
     parse_object(&bytes)
+}
+
+/// A body of tensors, and how many of its bytes are JSON, where the header `length` says so. Only a body that has that header
+/// may be of another type than JSON: a web page's form cannot set it.
+pub async fn read_tensors(
+    request: Request,
+    length: &HeaderName,
+    settings: &Settings,
+) -> Result<(Vec<u8>, Option<usize>), ApiError> {
+    let (parts, body) = request.into_parts();
+    let number = |value: &HeaderValue| value.to_str().ok()?.parse().ok();
+    let json_bytes = parts.headers.get(length).map(|value| {
+        number(value).ok_or_else(|| ApiError::body(format!("The header `{length}` is not a number of bytes.")))
+    });
+    let json_bytes = json_bytes.transpose()?;
+    if json_bytes.is_none() {
+        check_content_type(&parts.headers)?;
+    }
+    Ok((read(&parts.headers, body, settings).await?, json_bytes))
 }
 
 /// A missing type is taken as JSON; a wrong one is refused, which also keeps a web page's form from posting here.

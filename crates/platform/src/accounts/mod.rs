@@ -23,6 +23,7 @@ pub use tenants::{LimitsInfo, TenantChange, TenantInfo};
 use crate::Error;
 use crate::files::{FileSettings, Files};
 use crate::limits::Limiter;
+use crate::predict::{PredictSettings, Predictions};
 use crate::registry::Registry;
 use crate::training::{Training, TrainingSettings};
 use desk::Metering;
@@ -57,6 +58,8 @@ pub struct Accounts {
     limiter: Limiter,
     /// Set once, by who serves requests.
     metering: OnceLock<Metering>,
+    /// Set once, by who runs models of the registry.
+    predictions: OnceLock<Predictions>,
     /// Where the limiter's clock begins.
     clock: Instant,
 }
@@ -140,6 +143,7 @@ impl Accounts {
             anybody: None,
             limiter: Limiter::default(),
             metering: OnceLock::new(),
+            predictions: OnceLock::new(),
             clock: Instant::now(),
         };
         accounts.keyring.refresh(accounts.store.as_ref()).await?;
@@ -185,6 +189,16 @@ impl Accounts {
     /// The models that tenants have trained or brought.
     pub fn registry(&self) -> &Registry {
         &self.registry
+    }
+
+    /// Runs models of the registry from now on. ONNX Runtime's library is loaded when the first one is needed.
+    pub fn start_predictions(&self, settings: PredictSettings) {
+        // A second call changes nothing: the process has one library.
+        let _ = self.predictions.set(Predictions::new(settings));
+    }
+
+    pub(crate) fn predictions(&self) -> Option<&Predictions> {
+        self.predictions.get()
     }
 
     /// The training jobs of the tenants.

@@ -3,6 +3,7 @@
 //! A version never changes. What requests name is `MODEL` (its alias `production`, or else its newest version),
 //! `MODEL@ALIAS` or `MODEL@NUMBER`. Must not know: HTTP, what is in an artefact's files. Start at [`Registry::resolve`].
 
+mod import;
 mod info;
 mod manifest;
 mod publish;
@@ -19,6 +20,7 @@ use crate::files::{FileInfo, Files, Reader};
 use manifest::Manifest;
 use orrery_store::{Alias, ModelVersion, Route, Store, TenantId};
 use serde_json::{Map, json};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// The alias that a model's bare name leads to.
@@ -102,6 +104,26 @@ impl Registry {
             Error::NotFound(format!("version {version} of `{name}` has no file `{shown}`; it has {}", names.join(", ")))
         })?;
         self.files.open_part(tenant, &named.id).await
+    }
+
+    /// A version that can be used, by its number.
+    pub(crate) async fn stored(&self, tenant: &TenantId, name: &str, version: u32) -> Result<ModelVersion, Error> {
+        self.usable(tenant, name, version).await
+    }
+
+    /// All files of a version, in memory.
+    pub(crate) async fn parts_of(
+        &self,
+        tenant: &TenantId,
+        version: &ModelVersion,
+        bytes_max: usize,
+    ) -> Result<BTreeMap<String, Arc<[u8]>>, Error> {
+        let mut parts = BTreeMap::new();
+        for file in Manifest::of(version)?.files {
+            let (_, reader) = self.files.open_part(tenant, &file.id).await?;
+            parts.insert(file.name, reader.read(bytes_max).await?.into());
+        }
+        Ok(parts)
     }
 
     /// Where a name leads, for a tenant.

@@ -37,10 +37,32 @@ impl Artefact {
     /// [`Error::BadArtefact`] says which field or file is wrong, [`Error::Disk`] which could not be read.
     pub fn open(folder: &Path, settings: &Settings) -> Result<Self> {
         let manifest = files::read(folder, MANIFEST_NAME, MANIFEST_BYTES_MAX)?;
-        let manifest = Manifest::parse(&manifest)?;
+        Self::checked(Manifest::parse(&manifest)?, |name| files::read(folder, name, settings.file_bytes_max))
+    }
+
+    /// The same of files that are in memory already, by their names. One that `orrery.json` does not list is passed over.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn from_parts(parts: &BTreeMap<String, Arc<[u8]>>, settings: &Settings) -> Result<Self> {
+        let part = |name: &str, bytes_max: u64| {
+            let bytes = parts.get(name).ok_or_else(|| missing(name))?;
+            if bytes.len() as u64 > bytes_max {
+                let (shown, count) = (crate::error::shown(name), bytes.len());
+                let reason =
+                    format!("the file `{shown}` has {count} bytes; at most {bytes_max} are read (`file_bytes_max`)");
+                return Err(Error::BadArtefact(reason));
+            }
+            Ok(bytes.clone())
+        };
+        let manifest = Manifest::parse(&part(MANIFEST_NAME, MANIFEST_BYTES_MAX)?)?;
+        Self::checked(manifest, |name| part(name, settings.file_bytes_max))
+    }
+
+    fn checked(manifest: Manifest, file: impl Fn(&str) -> Result<Arc<[u8]>>) -> Result<Self> {
         let mut read = BTreeMap::new();
         for (name, sha256) in &manifest.files {
-            let bytes = files::read(folder, name, settings.file_bytes_max)?;
+            let bytes = file(name)?;
             files::check_digest(name, &bytes, sha256)?;
             files::check_kind(name, &bytes)?;
             read.insert(name.clone(), bytes);
@@ -86,6 +108,10 @@ impl Artefact {
     pub(crate) const fn couples_rows(&self) -> bool {
         self.scan.couples_rows
     }
+}
+
+fn missing(name: &str) -> Error {
+    Error::BadArtefact(format!("the file `{}` is missing", crate::error::shown(name)))
 }
 
 fn unlisted(name: &str) -> Error {

@@ -11,6 +11,7 @@ mod file_content;
 mod files;
 mod health;
 mod index;
+mod inference;
 mod key;
 mod keys;
 mod metrics;
@@ -91,6 +92,13 @@ pub fn router(app: App) -> Router {
         .routes(routes!(usage::usage))
         .routes(routes!(audit::list))
         .routes(routes!(audit_verify::verify))
+        .routes(routes!(inference::server))
+        .routes(routes!(inference::live))
+        .routes(routes!(inference::ready))
+        .routes(routes!(inference::model))
+        .routes(routes!(inference::model_ready))
+        .routes(routes!(inference::infer))
+        .routes(routes!(inference::infer_version))
         .routes(routes!(health::health))
         .routes(routes!(ready::ready))
         .routes(routes!(metrics::metrics))

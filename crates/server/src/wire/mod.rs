@@ -17,6 +17,7 @@ pub mod params;
 pub mod query;
 pub mod registry;
 pub mod retained;
+pub mod tensors;
 pub mod training;
 pub mod usage;
 

@@ -52,15 +52,27 @@ const DOORS: &[(&str, &str, [bool; 4])] = &[
     ("get", "/v1/usage", [true, true, true, true]),
     ("get", "/v1/audit", [true, true, false, false]),
     ("get", "/v1/audit/verify", [true, false, false, false]),
+    ("get", "/v2", [true, true, true, true]),
+    ("get", "/v2/models/{model}", [true, true, true, true]),
+    ("get", "/v2/models/{model}/ready", [true, true, true, true]),
+    ("post", "/v2/models/{model}/infer", [true, true, true, true]),
+    ("post", "/v2/models/{model}/versions/{version}/infer", [true, true, true, true]),
 ];
 
 /// Routes that need no key.
-const OPEN: &[(&str, &str)] = &[("get", "/"), ("get", "/health"), ("get", "/ready"), ("get", "/openapi.json")];
+const OPEN: &[(&str, &str)] = &[
+    ("get", "/"),
+    ("get", "/health"),
+    ("get", "/ready"),
+    ("get", "/openapi.json"),
+    ("get", "/v2/health/live"),
+    ("get", "/v2/health/ready"),
+];
 
 const ROLES: [&str; 4] = ["platform_admin", "tenant_admin", "developer", "inference"];
 
 async fn send(server: &Server, key: Option<&str>, method: &str, path: &str) -> Response {
-    let path = path.replace("{id}", "tiny").replace("{model}", "tiny");
+    let path = path.replace("{id}", "tiny").replace("{model}", "tiny").replace("{version}", "1");
     let path = path.replace("{file}", "model.onnx").replace("{alias}", "production");
     let body: &[u8] = if method == "post" { b"{}" } else { b"" };
     let authorization = key.map(|key| format!("Bearer {key}"));

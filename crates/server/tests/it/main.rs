@@ -15,6 +15,7 @@ mod engine;
 mod files;
 mod health;
 mod index;
+mod inference;
 mod limits;
 mod load;
 mod metrics;
