@@ -315,7 +315,7 @@ fn metering(layers: &Layers, environment: Environment) -> Result<MeterSettings, 
 
 fn files(layers: &Layers) -> Result<FileSettings, Usage> {
     Ok(FileSettings {
-        file_max_bytes: layers.size("files.file_max", 1)?,
+        file_max_bytes: layers.size("files.upload_max", 1)?,
         quota_bytes: layers.size("files.quota", 0)?,
         uploads_max: count(layers, "files.uploads_max", 1, 10_000)?,
         tenant_uploads_max: count(layers, "files.tenant_uploads_max", 1, 10_000)?,

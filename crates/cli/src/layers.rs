@@ -194,9 +194,15 @@ impl Layers {
     }
 }
 
-/// `engine.kv_memory` → `ORRERY_KV_MEMORY`.
+/// `engine.kv_memory` → `ORRERY_KV_MEMORY`. Training and prediction have limits of the same names as others: `training.file_max` →
+/// `ORRERY_TRAINING_FILE_MAX`.
 fn variable_of(key: &str) -> String {
-    format!("ORRERY_{}", key.rsplit('.').next().unwrap_or(key).to_uppercase())
+    let name = match key.split_once('.') {
+        Some((section @ ("training" | "predict"), name)) => format!("{section}_{name}"),
+        Some((_, name)) => name.to_owned(),
+        None => key.to_owned(),
+    };
+    format!("ORRERY_{}", name.to_uppercase())
 }
 
 fn flatten(table: &Table) -> Vec<(String, Value)> {

@@ -127,11 +127,15 @@ fn a_server_that_crashes_leaves_nothing_of_a_prompt() {
     let _stream = server.ask();
     assert_eq!(server.limit(), "0");
     assert_eq!(server.die(), Vec::<PathBuf>::new());
-    // The same search finds the prompt where cores are allowed.
-    let server = Dying::start("true");
-    let _stream = server.ask();
-    if cores_land_here() {
+    // The same search finds the prompt where cores are allowed. It may have left the memory before the end, so there are some tries.
+    let found = (0..8).any(|_| {
+        let server = Dying::start("true");
+        let _stream = server.ask();
+        if !cores_land_here() {
+            return true;
+        }
         assert_eq!(server.limit(), "unlimited");
-        assert_eq!(server.die().len(), 1, "a core with the prompt");
-    }
+        server.die().len() == 1
+    });
+    assert!(found, "no core has the prompt");
 }

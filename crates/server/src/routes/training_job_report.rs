@@ -10,7 +10,8 @@ use axum::http::{HeaderValue, header};
 use axum::response::Response;
 use orrery_platform::Principal;
 
-/// A page on what the job did and how good its model is: one file, without anything from elsewhere.
+/// A page on what the job did and how good its model is: one file, without anything from elsewhere. Jobs do not write one yet, so
+/// the answer is 404.
 #[utoipa::path(
     get,
     path = "/v1/training/jobs/{id}/report",
@@ -38,7 +39,14 @@ pub async fn report(
         return Err(orrery_platform::Error::Conflict(message).into());
     };
     let part = accounts.registry().open_part(&by, &format!("{name}@{version}"), "report.html").await;
-    let (file, content) = part.map_err(refused)?;
+    let (file, content) = match part {
+        // Jobs do not write one yet.
+        Err(orrery_platform::Error::NotFound(_)) => {
+            let message = "This model has no report: jobs do not write one yet. Its metrics stand in the job.";
+            return Err(ApiError::not_found(message));
+        }
+        part => part.map_err(refused)?,
+    };
     let mut response = Response::new(Body::from_stream(content));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));

@@ -101,7 +101,7 @@ async fn conclude(train: &Train, settings: &Settings, side: &Side, job: &Seen) -
     let inputs = side.inputs(model).await?;
     let url = train.target_server.url.clone().unwrap_or_else(|| format!("http://{}", settings.listen));
     writeln!(out, "\n{model} is ready (version {}). Call it:", job.version.unwrap_or(0))?;
-    writeln!(out, "{}", show::curl(&url, model, &train.task, &inputs))?;
+    writeln!(out, "{}", show::curl(&url, model, &inputs))?;
     Ok(())
 }
 

@@ -8,6 +8,8 @@ use std::io::{IsTerminal as _, Write as _};
 
 /// Metrics that make a table too wide; they are in the report and in the JSON.
 const METRICS_MAX: usize = 12;
+/// Numbers of the example's input: a picture has more than fit in a terminal.
+const NUMBERS_MAX: usize = 1_000;
 
 /// What is shown while a job runs.
 pub struct Show {
@@ -77,29 +79,28 @@ pub fn metrics(by_split: &Value) -> Vec<String> {
     table(&std::iter::once(head).chain(names.iter().take(METRICS_MAX).map(row)).collect::<Vec<_>>())
 }
 
-/// How the model is called: Hugging Face's API for its task.
-pub fn curl(url: &str, model: &str, task: &str, inputs: &[Value]) -> String {
-    let example = |input: &Value| match input["kind"].as_str() {
-        Some("category") => input["values"][0].clone(),
-        Some("date") => json!("2026-01-31"),
-        Some("text") => json!("some text"),
-        _ => json!("1.0"),
-    };
-    let name = |input: &Value| input["name"].as_str().unwrap_or_default().to_owned();
-    let body = match task {
-        "tabular-classification" | "tabular-regression" => {
-            let columns: Map<String, Value> =
-                inputs.iter().map(|input| (name(input), json!([example(input)]))).collect();
-            json!({ "inputs": { "data": columns } })
-        }
-        "text-classification" => json!({ "inputs": "some text" }),
-        "time-series-forecasting" => json!({ "inputs": { "past_values": [[1.0, 2.0, 3.0]] } }),
-        _ => json!({ "inputs": "BASE64 OF A PICTURE" }),
+/// How the model is called over the Open Inference Protocol, with one made-up row.
+pub fn curl(url: &str, model: &str, inputs: &[Value]) -> String {
+    let tensor = |input: &Value| {
+        // The first dimension is the rows; one that is left open is taken as 1.
+        let sizes = input["shape"].as_array().map_or(&[][..], |shape| shape.get(1..).unwrap_or_default());
+        let sizes: Vec<u64> = sizes.iter().map(|size| size.as_u64().unwrap_or(1)).collect();
+        let count = usize::try_from(sizes.iter().product::<u64>()).unwrap_or(1).min(NUMBERS_MAX);
+        let (datatype, data) = match input["kind"].as_str() {
+            Some("category") => ("BYTES", json!([input["values"][0].as_str().unwrap_or("")])),
+            Some("date") => ("BYTES", json!(["2026-01-31"])),
+            Some("text") => ("BYTES", json!(["some text"])),
+            Some("image") => ("UINT8", json!(vec![128; count])),
+            _ => ("FP32", json!(vec![1.0; count.max(1)])),
+        };
+        let shape: Vec<u64> = std::iter::once(1).chain(if sizes.is_empty() { vec![1] } else { sizes }).collect();
+        json!({ "name": input["name"], "datatype": datatype, "shape": shape, "data": data })
     };
     // A quote in a column's name must not end the shell's.
-    let body = body.to_string().replace('\'', "'\\''");
+    let body = json!({ "inputs": inputs.iter().map(tensor).collect::<Vec<_>>() }).to_string().replace('\'', "'\\''");
     format!(
-        "  curl {url}/models/{model} -H \"Authorization: Bearer $(orrery key show)\" \\\n    -H 'Content-Type: application/json' -d '{body}'"
+        "  curl {url}/v2/models/{model}/infer -H \"Authorization: Bearer $(orrery key show)\" \\\n    \
+         -H 'Content-Type: application/json' -d '{body}'"
     )
 }
 
@@ -119,9 +120,20 @@ mod tests {
 
     #[test]
     fn the_call_has_every_column_and_is_safe_in_a_shell() {
-        let inputs =
-            [json!({ "name": "it's", "kind": "number" }), json!({ "name": "c", "kind": "category", "values": ["x"] })];
-        let call = curl("http://h", "iris", "tabular-classification", &inputs);
-        assert!(call.contains(r#"{"inputs":{"data":{"it'\''s":["1.0"],"c":["x"]}}}"#), "{call}");
+        let inputs = [
+            json!({ "name": "it's", "kind": "number", "shape": [-1, 1] }),
+            json!({ "name": "c", "kind": "category", "values": ["x"], "shape": [-1, 1] }),
+            json!({ "name": "history", "kind": "series", "shape": [-1, 3] }),
+        ];
+        let call = curl("http://h", "iris", &inputs);
+        assert!(call.starts_with("  curl http://h/v2/models/iris/infer "), "{call}");
+        let body = call.split("-d '").nth(1).expect("a body").replace("'\\''", "'");
+        let body: Value = serde_json::from_str(body.trim_end_matches('\'')).expect("JSON");
+        let expected = json!({ "inputs": [
+            { "name": "it's", "datatype": "FP32", "shape": [1, 1], "data": [1.0] },
+            { "name": "c", "datatype": "BYTES", "shape": [1, 1], "data": ["x"] },
+            { "name": "history", "datatype": "FP32", "shape": [1, 3], "data": [1.0, 1.0, 1.0] },
+        ] });
+        assert_eq!(body, expected);
     }
 }
