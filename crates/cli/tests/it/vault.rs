@@ -36,6 +36,6 @@ fn the_master_key_may_stand_elsewhere_and_must_be_closed_to_others() {
     assert!(path.exists() && !folder.path().join("vault.key").exists());
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).expect("opened");
     let refused = run();
-    assert_eq!(refused.code, Some(1));
+    assert_eq!(refused.code, Some(2));
     assert!(refused.err.contains("chmod 600"), "{}", refused.err);
 }
